@@ -1,0 +1,149 @@
+"""The `satseg` program: shared options, running a stage, and turning errors into exit codes."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from satseg.config.project import ProjectConfig, load_project
+from satseg.config.settings import settings
+from satseg.errors import ExitCode, InterruptedRunError, SatsegError
+from satseg.progress import say
+from satseg.stages import Result, Spec
+from satseg.storage.atomic import write_json
+from satseg.storage.layout import Workspace
+
+S = TypeVar("S", bound=Spec)
+R = TypeVar("R", bound=Result)
+
+ProjectOption = Annotated[str | None, typer.Option("--project", "-p", help="Project name or YAML file.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the project file; repeatable.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
+ResultOption = Annotated[Path | None, typer.Option("--result", metavar="FILE", help="Also write that object to FILE.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Do again what a content hash says is done.")]
+
+
+class DecidedAgainst(Exception):
+    """Carries a result whose decision is 'no' (exit code 4) to `main`; not an error."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result.message)
+        self.result = result
+
+
+def project_and_workspace(project: str | None, overrides: list[str] | None = None) -> tuple[ProjectConfig, Workspace]:
+    """Resolve `--project` and `--set` and the workspace of the settings."""
+    where = settings()
+    what = load_project(project or where.project, where.projects_dir, tuple(overrides or ()))
+    return what, Workspace(where.workspace)
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    # a second SIGTERM during clean-up must not interrupt it
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise InterruptedRunError("Told to stop (SIGTERM). Nothing is half-written; run the same command again to go on.")
+
+
+def run_stage(
+    run: Callable[[S, Workspace], R],
+    spec: S,
+    workspace: Workspace,
+    as_json: bool = False,
+    result_file: Path | None = None,
+    decided_against: Callable[[R], bool] = lambda result: False,
+) -> R:
+    """Run one stage, write its result where asked, and exit 4 when the decision is 'no'."""
+    signal.signal(signal.SIGTERM, _stop)
+    with contextlib.redirect_stdout(sys.stderr):  # libraries print hints; stdout belongs to the result
+        result = run(spec, workspace)
+    plain = result.model_dump(mode="json")
+    if result_file is not None:
+        write_json(result_file, plain)
+    for warning in result.warnings:
+        say(f"warning: {warning}")
+    if as_json:
+        print(json.dumps(plain, ensure_ascii=False))
+    else:
+        print(result.message)
+    if decided_against(result):
+        raise DecidedAgainst(result)
+    return result
+
+
+def print_json_or(text: Callable[[Console], None], value: Any, as_json: bool) -> None:
+    """Print a value as JSON, or let `text` draw it for people; for reading commands."""
+    if as_json:
+        print(json.dumps(value, ensure_ascii=False))
+    else:
+        text(Console())
+
+
+def build() -> typer.Typer:
+    """Assemble the program from its command groups."""
+    from satseg.cli import data, drift, lineage, maps, models
+
+    app = typer.Typer(
+        name="satseg",
+        help="Turn satellite, aerial and drone scenes into maps that stay right.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+    )
+
+    @app.callback()
+    def program() -> None:
+        pass
+
+    for group in (data, models, maps, drift, lineage):
+        group.register(app)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `satseg` and return its exit code; a traceback is printed only with `--debug`."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        outcome = build()(args=arguments, standalone_mode=False)
+        return outcome if isinstance(outcome, int) else int(ExitCode.DONE)
+    except DecidedAgainst:
+        return int(ExitCode.DECIDED_AGAINST)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except SatsegError as error:
+        if debug:
+            traceback.print_exc()
+        say(f"error: {error}")
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        say("Stopped. Nothing is half-written; run the same command again to go on.")
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.DONE)
+    except Exception as error:
+        if (show := getattr(error, "show", None)) is not None:  # click's usage errors draw themselves
+            show()
+            return int(ExitCode.USAGE)
+        if debug:
+            traceback.print_exc()
+        if isinstance(error, OSError) and error.errno is not None:
+            say(
+                f"error: {error.strerror}: {error.filename or ''}. Free space or correct the permissions, then run again."
+            )
+            return int(ExitCode.TEMPORARY)
+        say(f"error: unexpected {type(error).__name__}: {error}. Run with --debug for the traceback and report it.")
+        return int(ExitCode.UNEXPECTED)
