@@ -16,7 +16,9 @@ LOG_LINE_EVERY_S = 5.0
 class Advance(Protocol):
     """Called with the amount of work just done."""
 
-    def __call__(self, amount: float = 1) -> None: ...
+    def __call__(self, amount: float = 1) -> None:
+        """Advance by `amount`."""
+        ...
 
 
 def say(message: str) -> None:

@@ -34,7 +34,7 @@ ResultOption = Annotated[Path | None, typer.Option("--result", metavar="FILE", h
 ForceOption = Annotated[bool, typer.Option("--force", help="Do again what a content hash says is done.")]
 
 
-class DecidedAgainst(Exception):
+class DecidedAgainst(Exception):  # noqa: N818 - a decision, not an error
     """Carries a result whose decision is 'no' (exit code 4) to `main`; not an error."""
 
     def __init__(self, result: Result) -> None:
@@ -55,7 +55,7 @@ def _stop(signum: int, frame: FrameType | None) -> None:
     raise InterruptedRunError("Told to stop (SIGTERM). Nothing is half-written; run the same command again to go on.")
 
 
-def run_stage(
+def run_stage(  # noqa: PLR0917
     run: Callable[[S, Workspace], R],
     spec: S,
     workspace: Workspace,
@@ -91,7 +91,7 @@ def print_json_or(text: Callable[[Console], None], value: Any, as_json: bool) ->
 
 def build() -> typer.Typer:
     """Assemble the program from its command groups."""
-    from satseg.cli import data, drift, lineage, maps, models
+    from satseg.cli import datasets, demo_scenes, drift, inference, lineage, patches, registry, training
 
     app = typer.Typer(
         name="satseg",
@@ -106,12 +106,12 @@ def build() -> typer.Typer:
     def program() -> None:
         pass
 
-    for group in (data, models, maps, drift, lineage):
+    for group in (demo_scenes, datasets, patches, training, registry, inference, drift, lineage):
         group.register(app)
     return app
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 - one return per outcome
     """Run `satseg` and return its exit code; a traceback is printed only with `--debug`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.DONE)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last boundary before the user
         if (show := getattr(error, "show", None)) is not None:  # click's usage errors draw themselves
             show()
             return int(ExitCode.USAGE)

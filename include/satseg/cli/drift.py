@@ -1,4 +1,4 @@
-"""placeholder"""
+"""Commands of the drift room."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""placeholder"""
+"""Commands of the lineage room."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""placeholder"""
+"""Commands of the registry room."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""placeholder"""
+"""Commands of the patches room."""
 
 import typer
 

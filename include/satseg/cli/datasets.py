@@ -1,4 +1,4 @@
-"""placeholder"""
+"""Commands of the datasets room."""
 
 import typer
 
