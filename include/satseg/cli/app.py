@@ -95,7 +95,8 @@ def build() -> typer.Typer:
 
     app = typer.Typer(
         name="satseg",
-        help="Turn satellite, aerial and drone scenes into maps that stay right.",
+        help="Turn satellite, aerial and drone scenes into maps that stay right.\n\n"
+        "`--debug` with any command prints the traceback of an error.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -117,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 - one retu
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        outcome = build()(args=arguments, standalone_mode=False)
+        outcome = build()(args=arguments, standalone_mode=False, prog_name="satseg")
         return outcome if isinstance(outcome, int) else int(ExitCode.DONE)
     except DecidedAgainst:
         return int(ExitCode.DECIDED_AGAINST)

@@ -1,0 +1,69 @@
+# Every target makes .venv first when it is missing or older than requirements.txt.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKSPACE ?= workspace
+SCENES ?=
+
+.PHONY: help venv demo up down test test-fast test-full coverage lint format lock clean-workspace clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "satseg needs Python 3.11; $(PYTHON) is $$($(PYTHON) --version). Use: make venv PYTHON=/path/to/python3.11"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned packages into $(VENV) (about 3 GB; minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -r requirements.txt
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+venv: $(READY) ## Make .venv from the pins in requirements.txt
+
+demo: $(READY) ## The whole loop through a real Airflow; your own imagery: make demo SCENES=DIR
+	@$(BIN)/python -m satseg_airflow.demo --workspace "$(WORKSPACE)" $(if $(SCENES),--scenes "$(SCENES)")
+
+up: $(READY) ## Start Airflow and MLflow on the workspace and print addresses and login
+	@$(BIN)/python -m satseg_airflow.embedded up --workspace "$(WORKSPACE)"
+
+down: $(READY) ## Stop what `make up` started
+	@$(BIN)/python -m satseg_airflow.embedded down --workspace "$(WORKSPACE)"
+
+test: $(READY) ## All tests but the long suites (up to 15 minutes on 2 cores)
+	@$(BIN)/python -m pytest -m "not full"
+
+test-fast: $(READY) ## The inner loop: unit tests without TensorFlow training or a scheduler (up to 2 minutes)
+	@$(BIN)/python -m pytest -m "not slow and not full"
+
+test-full: $(READY) ## Everything, the long suites too
+	@$(BIN)/python -m pytest
+
+coverage: $(READY) ## The inner-loop tests with line and branch coverage
+	@$(BIN)/python -m pytest -m "not full" --cov --cov-report=term-missing:skip-covered
+
+lint: $(READY) ## ruff, mypy --strict, and the rules between the rooms
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY) ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: $(READY) ## Resolve requirements.in into requirements.txt again
+	@{ echo '# Every package, pinned; made from requirements.in by `make lock`.'; \
+	  $(BIN)/uv pip compile --quiet --python-version 3.11 --upgrade --no-emit-index-url --no-annotate --no-header requirements.in; } > .requirements.tmp
+	@mv .requirements.tmp requirements.txt
+
+clean-workspace: ## Remove the workspace: data, models, predictions, Airflow's database (asks first)
+	@read -r -p "Remove $(WORKSPACE)/ with everything in it? [y/N] " answer && [ "$$answer" = y ] && rm -rf "$(WORKSPACE)" || echo "Kept."
+
+clean: ## Remove caches (not .venv, not the workspace)
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage htmlcov build
+	@find include tests dags plugins -name __pycache__ -type d -prune -exec rm -rf {} +
