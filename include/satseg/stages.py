@@ -122,6 +122,7 @@ class Scores(BaseModel):
     recall: float
     iou_all_positive: float = Field(description="IoU of the map that is positive everywhere.")
     pixels: int
+    labelled_pixels: int = Field(0, description="Pixels labelled as the class; of a mean: as any class.")
 
 
 class EvaluateResult(Result):
@@ -138,6 +139,9 @@ class EvaluateResult(Result):
     per_scene: dict[str, Scores] = {}
     reference: Scores | None = Field(None, description="The same on the fixed reference test blocks alone.")
     new: Scores | None = Field(None, description="The same on test blocks that came later.")
+    windows: int = Field(0, description="Test windows measured.")
+    blocks: int = Field(0, description="Spatial blocks they lie in.")
+    threshold: float | None = Field(None, description="Probability threshold of one-class maps.")
     pictures: list[str] = []
 
 
@@ -249,6 +253,7 @@ class FeatureDrift(BaseModel):
     p_adjusted: float
     shift: float = Field(description="Difference of medians in units of the reference's interquartile range.")
     drifted: bool
+    change: str = Field("", description="What moved, in words.")
 
 
 class DriftResult(Result):
@@ -262,6 +267,14 @@ class DriftResult(Result):
     scenes: list[str] = []
     reference_version: str | None = None
     report: str | None = Field(None, description="Path of report.html.")
+    champion: str | None = Field(None, description="Model version whose training data was the reference.")
+    permuted: Literal["scenes", "blocks"] | None = Field(None, description="Units dealt anew for the null distribution.")
+    correction: Literal["Holm", "step-down maxT"] | None = Field(None, description="Correction over the features.")
+    false_alarm_bound: float | None = Field(
+        None, description="Chance of an alarm in a quiet night, also when scenes differ from each other by nature."
+    )
+    reference_scenes: int = 0
+    patches: dict[str, int] = Field({}, description="Patches compared, of 'reference' and 'night'.")
 
 
 class DriftReportSpec(Spec):

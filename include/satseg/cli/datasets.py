@@ -1,7 +1,182 @@
-"""Commands of the datasets room."""
+"""Commands of the datasets room: `ingest` and `datasets list|show|diff|checkout|scenes`."""
+
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
+
+from satseg.cli.app import (
+    ForceOption,
+    JsonOption,
+    ProjectOption,
+    ResultOption,
+    SetOption,
+    print_json_or,
+    project_and_workspace,
+    run_stage,
+)
+from satseg.stages import IngestSpec, ListScenesSpec
+
+VersionArgument = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Like v3; default: the newest.")]
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
+    app.command("ingest")(ingest)
+    group = typer.Typer(name="datasets", help="Look at dataset versions and what is in them.", no_args_is_help=True)
+    group.command("list")(list_versions)
+    group.command("show")(show)
+    group.command("diff")(diff)
+    group.command("checkout")(checkout)
+    group.command("scenes")(scenes)
+    app.add_typer(group)
+
+
+def ingest(  # noqa: PLR0917 - options of a command
+    source: Annotated[
+        Path | None, typer.Argument(metavar="[SOURCE]", help="Folder or scene; default: workspace/incoming/<project>/.")
+    ] = None,
+    project: ProjectOption = None,
+    overrides: SetOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+    result: ResultOption = None,
+) -> None:
+    """Bring scenes (GeoTIFF, PNG, JPEG) and labels (LabelMe, GeoJSON) into the dataset as a new version.
+
+    Each scene becomes a Cloud-Optimized GeoTIFF with a STAC item; what cannot be used goes to quarantine with its
+    reasons. The same files again make no new version.
+
+    Example:
+        satseg ingest ~/scenes --project buildings
+    """
+    from satseg.datasets import ingest as stage
+
+    what, workspace = project_and_workspace(project, overrides)
+    run_stage(stage.run, IngestSpec(project=what, source=source, force=force), workspace, as_json, result)
+
+
+def list_versions(project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """List the versions of the dataset, oldest first.
+
+    Example:
+        satseg datasets list -p buildings
+    """
+    from satseg.datasets.listing import versions_table
+
+    what, workspace = project_and_workspace(project)
+    rows = versions_table(workspace, what.name)
+    for row in rows:
+        row["made"] = _minute(row["created"])
+    columns = ("version", "made", "scenes", "labelled", "polygons", "message")
+    print_json_or(_drawn(f"Dataset versions of {what.name}", columns, rows), rows, as_json)
+
+
+def show(version: VersionArgument = None, project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """Show the scenes of a version.
+
+    Example:
+        satseg datasets show v2 -p buildings
+    """
+    from satseg.datasets.listing import scene_table
+
+    what, workspace = project_and_workspace(project)
+    name, rows = scene_table(workspace, what.name, version)
+    for row in rows:
+        row |= {"size": f"{row['width']} × {row['height']}", "ingested": _minute(row["ingested_at"])}
+    columns = ("scene", "size", "dtype", "crs", "gsd_m", "polygons", "ingested")
+    value = {"project": what.name, "version": name, "scenes": rows}
+    print_json_or(_drawn(f"{what.name} {name}", columns, rows), value, as_json)
+
+
+def diff(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="Version, like v1.")],
+    new: Annotated[str | None, typer.Argument(metavar="[NEW]", help="Version; default: the newest.")] = None,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which scenes two versions do not share.
+
+    Example:
+        satseg datasets diff v1 v2
+    """
+    from satseg.datasets.listing import difference
+
+    what, workspace = project_and_workspace(project)
+    found = asdict(difference(workspace, what.name, old, new))
+    kinds = ("added", "removed", "pixels_changed", "labels_changed")
+    rows = [{"change": kind.replace("_", " "), "scene": scene} for kind in kinds for scene in found[kind]]
+    title = f"{what.name} {found['old']} → {found['new']}"
+    print_json_or(_drawn(title, ("change", "scene"), rows), found, as_json)
+
+
+def checkout(
+    version: VersionArgument = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="New folder; default: workspace/views/<project>/<version>."),
+    ] = None,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Lay a version out as a folder to look into, for example with QGIS; the dataset itself stays at the newest.
+
+    Example:
+        satseg datasets checkout v1
+    """
+    from satseg.datasets import listing
+
+    what, workspace = project_and_workspace(project)
+    opened, folder = listing.checkout(workspace, what.name, version, out)
+    value = {"project": what.name, "version": opened.name, "folder": str(folder), "scenes": len(opened.scenes)}
+    print_json_or(lambda console: console.print(str(folder), soft_wrap=True, highlight=False), value, as_json)
+
+
+def scenes(  # noqa: PLR0917 - options of a command
+    version: Annotated[
+        str | None, typer.Option("--dataset-version", metavar="vN", help="Only what this version added or changed.")
+    ] = None,
+    since: Annotated[datetime | None, typer.Option(formats=TIMES, help="Ingested at or after this time (UTC).")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=TIMES, help="Ingested before this time (UTC).")] = None,
+    not_predicted_by: Annotated[
+        str | None, typer.Option("--not-predicted-by", metavar="vN", help="Leave out what this model has predicted.")
+    ] = None,
+    project: ProjectOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    result: ResultOption = None,
+) -> None:
+    """List scene ids, one a line: all, or by version, time of ingest and missing prediction.
+
+    Example:
+        satseg datasets scenes --not-predicted-by v3
+    """
+    from satseg.datasets import listing
+
+    what, workspace = project_and_workspace(project, overrides)
+    spec = ListScenesSpec(
+        project=what, dataset_version=version, since=since, until=until, not_predicted_by=not_predicted_by
+    )
+    found = run_stage(listing.run, spec, workspace, as_json, result)
+    if not as_json:
+        for scene in found.scenes:
+            print(scene)
+
+
+def _minute(time: str) -> str:
+    return datetime.fromisoformat(time).strftime("%Y-%m-%d %H:%M")
+
+
+def _drawn(title: str, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> Any:
+    def draw(console: Console) -> None:
+        table = Table(*columns, title=title, title_justify="left")
+        for row in rows:
+            table.add_row(*("–" if row[column] is None else str(row[column]) for column in columns))
+        console.print(table if rows else f"{title}: none")
+
+    return draw

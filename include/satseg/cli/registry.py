@@ -1,7 +1,184 @@
-"""Commands of the registry room."""
+"""Commands of the registry room: evaluate, register, promote, rollback and `models`."""
+
+from typing import Annotated, Any
 
 import typer
+
+from satseg.cli import registry_tables as tables
+from satseg.cli.app import (
+    DecidedAgainst,
+    ForceOption,
+    JsonOption,
+    ProjectOption,
+    ResultOption,
+    SetOption,
+    print_json_or,
+    project_and_workspace,
+    run_stage,
+)
+from satseg.stages import EvaluateSpec, PromoteSpec, RegisterSpec, RegistryResult, RollbackSpec
+
+VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="Version number or alias.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audit log.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
+    app.command("evaluate")(evaluate)
+    app.command("register")(register_run)
+    app.command("promote")(promote)
+    app.command("rollback")(rollback)
+    models = typer.Typer(name="models", help="Look at the versions of the registered model.", no_args_is_help=True)
+    models.command("list")(list_versions)
+    models.command("show")(show)
+    models.command("compare")(compare)
+    app.add_typer(models)
+
+
+def evaluate(  # noqa: PLR0917 - options of a command
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="MLflow run id, version number or alias.")],
+    patch_set: Annotated[
+        str | None, typer.Option("--patch-set", metavar="ID", help="Default: the one the model was trained on.")
+    ] = None,
+    project: ProjectOption = None,
+    overrides: SetOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+    result: ResultOption = None,
+) -> None:
+    """Measure a model on the held-out blocks of a patch set, in total and per scene, with pictures.
+
+    Example:
+        satseg evaluate champion
+    """
+    from satseg.evaluation import evaluate as stage
+
+    what, workspace = project_and_workspace(project, overrides)
+    spec = EvaluateSpec(project=what, model=model, patch_set=patch_set, force=force)
+    measured = run_stage(stage.run, spec, workspace, as_json, result)
+    if not as_json:
+        tables.show(tables.scores(measured))
+
+
+def register_run(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="MLflow run id.")],
+    project: ProjectOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    result: ResultOption = None,
+) -> None:
+    """Make a finished run a version of the project's registered model, with alias challenger.
+
+    Example:
+        satseg register 3f2a9c0d
+    """
+    from satseg.registry import register as stage
+
+    what, workspace = project_and_workspace(project, overrides)
+    run_stage(stage.run, RegisterSpec(project=what, run=run), workspace, as_json, result)
+
+
+def promote(  # noqa: PLR0917 - options of a command
+    version: VersionArgument,
+    check: Annotated[bool, typer.Option("--check", help="Only try the gates; no alias moves.")] = False,
+    approved_by: Annotated[
+        str | None, typer.Option("--approved-by", metavar="NAME", help="Who approves, for the audit log.")
+    ] = None,
+    reason: ReasonOption = "",
+    project: ProjectOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    result: ResultOption = None,
+) -> None:
+    """Make a version champion if it passes every gate; refused versions end with exit code 4 and the reasons.
+
+    Example:
+        satseg promote challenger --check
+    """
+    from satseg.registry import promote as stage
+
+    what, workspace = project_and_workspace(project, overrides)
+    spec = PromoteSpec(project=what, version=version, check=check, approved_by=approved_by, reason=reason)
+    try:
+        decided = run_stage(
+            stage.run, spec, workspace, as_json, result, decided_against=lambda outcome: outcome.decision == "refused"
+        )
+    except DecidedAgainst as refused:
+        _show_gates(refused.result, as_json)
+        raise
+    _show_gates(decided, as_json)
+
+
+def _show_gates(result: Any, as_json: bool) -> None:
+    if not as_json and isinstance(result, RegistryResult) and result.gates:
+        tables.show(tables.gates(result.gates))
+
+
+def rollback(
+    reason: ReasonOption = "",
+    project: ProjectOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    result: ResultOption = None,
+) -> None:
+    """Make the previous champion champion again.
+
+    Example:
+        satseg rollback --reason "misses tin roofs"
+    """
+    from satseg.registry import rollback as stage
+
+    what, workspace = project_and_workspace(project, overrides)
+    run_stage(stage.run, RollbackSpec(project=what, reason=reason), workspace, as_json, result)
+
+
+def list_versions(project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """List the versions of the project's registered model, newest first.
+
+    Example:
+        satseg models list
+    """
+    from satseg.registry.overview import list_models
+
+    what, workspace = project_and_workspace(project)
+    rows = list_models(workspace, what.name)
+    print_json_or(
+        lambda console: tables.draw_list(console, what.name, rows),
+        [row.model_dump(mode="json") for row in rows],
+        as_json,
+    )
+
+
+def show(version: VersionArgument, project: ProjectOption = None, as_json: JsonOption = False) -> None:
+    """Show all that is known of a version: card, scores, tags, decisions.
+
+    Example:
+        satseg models show champion
+    """
+    from satseg.registry.overview import show_model
+
+    what, workspace = project_and_workspace(project)
+    detail = show_model(workspace, what.name, version)
+    print_json_or(
+        lambda console: tables.draw_detail(console, detail), detail.model_dump(mode="json", by_alias=True), as_json
+    )
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="Version number or alias.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Version number or alias.")],
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put two versions side by side: scores on the same blocks, and what differs in how they were made.
+
+    Example:
+        satseg models compare champion challenger
+    """
+    from satseg.registry.overview import compare_models
+
+    what, workspace = project_and_workspace(project)
+    comparison = compare_models(workspace, what.name, first, second)
+    print_json_or(
+        lambda console: tables.draw_comparison(console, comparison), comparison.model_dump(mode="json"), as_json
+    )

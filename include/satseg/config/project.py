@@ -146,6 +146,7 @@ class DriftConfig(Section):
     block_patches: int = Field(2, ge=1, description="A block is so many patches wide and high.")
     confirm: ConfirmConfig = Field(ConfirmConfig(), description="Confirmation rule of the sensor.")
     cooldown_nights: int = Field(3, ge=0, description="Nights after a closed episode in which none opens.")
+    seed: int = Field(0, ge=0, description="Seed of the permutations, together with the night.")
 
 
 class ScheduleConfig(Section):

@@ -72,11 +72,14 @@ def write_json(target: Path, value: Any) -> None:
     write_text(target, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def remove_stale_temps(folder: Path) -> None:
-    """Remove temp files and folders directly in `folder` that a killed process left. Call it holding the lock."""
+def remove_stale_temps(folder: Path, target_name: str | None = None) -> None:
+    """Remove temp files and folders directly in `folder` that a killed process left. Call it holding the lock.
+
+    With `target_name` only those of that target, where others work on other targets in the same folder.
+    """
     if not folder.is_dir():
         return
-    for path in folder.glob(f"{TEMP_PREFIX}*"):
+    for path in folder.glob(f"{TEMP_PREFIX}*" if target_name is None else f"{TEMP_PREFIX}????????-{target_name}"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

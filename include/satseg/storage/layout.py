@@ -48,6 +48,14 @@ class Workspace:
         """Files of older dataset versions, materialised for reading."""
         return self.root / "views" / project
 
+    def staging(self, project: str) -> Path:
+        """Scenes an ingest has converted and not yet put into the dataset."""
+        return self.root / "staging" / project
+
+    def originals(self, project: str, version: str) -> Path:
+        """Files of incoming/ as they were dropped, moved here once the version that holds them is made."""
+        return self.root / "originals" / project / _safe(version, "Dataset version")
+
     def validation(self, project: str) -> Path:
         """Great Expectations results and Data Docs."""
         return self.root / "validation" / project
@@ -100,6 +108,10 @@ class Workspace:
     def drift_night(self, project: str, night: str) -> Path:
         """Profile and report of one night."""
         return self.drift(project) / _safe(night, "Night")
+
+    def drift_reference(self, project: str, dataset_version: str) -> Path:
+        """Profile of the labelled scenes of one dataset version, to which nights are compared."""
+        return self.drift(project) / "reference" / _safe(dataset_version, "Dataset version")
 
     # --- airflow ----------------------------------------------------------------------------------------------
     @property

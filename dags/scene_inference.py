@@ -1,0 +1,26 @@
+"""Predict scenes with a model version.
+
+list scenes (those this version has not predicted yet, or the form's) → predict (mapped, pool `gpu`). Started by
+a new champion, by the project's schedule, or by hand.
+"""
+
+from satseg_airflow import dag_params
+from satseg_airflow.assets import assets_of
+from satseg_airflow.defaults import project_dag
+from satseg_airflow.projects import projects
+from satseg_airflow.schedules import on_asset_or_at_times
+from satseg_airflow.tasks import scene_groups, stage_over_scenes, stage_task
+
+for project in projects():
+    champion = assets_of(project.name).champion
+    schedule = on_asset_or_at_times(champion, project.schedule.inference)
+    with project_dag(
+        project,
+        "scene_inference",
+        __doc__,
+        schedule=schedule,
+        params=dag_params.inference(),
+    ):
+        model = "{{ chosen_version('model') }}"
+        listed = stage_task(project, "scenes", ["--not-predicted-by", model], task_id="list_scenes")
+        stage_over_scenes(project, "predict", scene_groups(listed.output), ["--model", model], task_id="predict")

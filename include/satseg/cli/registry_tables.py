@@ -1,0 +1,119 @@
+"""Tables of the registry's commands."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console, RenderableType
+from rich.markdown import Markdown
+from rich.markup import escape
+from rich.table import Table
+
+from satseg.stages import EvaluateResult, Gate, Scores
+
+if TYPE_CHECKING:
+    from satseg.registry.overview import Comparison, ModelDetail, ModelRow
+
+SCORE_COLUMNS = ("iou", "dice", "precision", "recall", "iou_all_positive")
+
+
+def show(table: RenderableType) -> None:
+    """Print something on stdout."""
+    Console().print(table)
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def scores(result: EvaluateResult) -> Table:
+    """Return the scores of an evaluation: all test blocks, reference and new blocks, classes, scenes."""
+    table = Table(title=f"Test blocks of patch set {result.patch_set}")
+    table.add_column("where")
+    for name in (*SCORE_COLUMNS, "pixels"):
+        table.add_column(name.replace("_", " "), justify="right")
+    parts: list[tuple[str, EvaluateResult | Scores | None]] = [
+        ("all", result),
+        ("reference blocks", result.reference),
+        ("new blocks", result.new),
+        *((f"class {name}", of_class) for name, of_class in result.per_class.items()),
+        *((f"scene {name}", of_scene) for name, of_scene in result.per_scene.items()),
+    ]
+    for where, part in parts:
+        if part is not None:
+            pixels = f"{part.pixels:,}" if isinstance(part, Scores) else ""
+            table.add_row(where, *(_number(getattr(part, name)) for name in SCORE_COLUMNS), pixels)
+    return table
+
+
+def gates(results: list[Gate]) -> Table:
+    """Return the gates of a promotion with their evidence."""
+    table = Table("gate", "passed", "value", "bound", "evidence", title="Gates")
+    for gate in results:
+        passed = "[green]yes[/]" if gate.passed else "[red]no[/]"
+        table.add_row(gate.name, passed, _number(gate.value), _number(gate.bound), escape(gate.evidence))
+    return table
+
+
+def draw_list(console: Console, project: str, rows: "list[ModelRow]") -> None:
+    """Print the versions of a project."""
+    if not rows:
+        console.print(f"Project '{project}' has no registered version yet: train a model and `satseg register RUN`.")
+        return
+    columns = ("version", "alias", "stage", "test IoU", "dataset", "patch set", "run", "registered", "decision")
+    table = Table(*columns, title=f"Versions of {project}")
+    for row in rows:
+        table.add_row(
+            f"v{row.version}",
+            ", ".join(row.aliases),
+            row.stage,
+            _number(row.test_iou),
+            row.dataset_version or "–",
+            row.patch_set or "–",
+            row.run_id[:12],
+            f"{row.created_at:%Y-%m-%d %H:%M}",
+            row.decision or "–",
+        )
+    console.print(table)
+
+
+def draw_detail(console: Console, detail: "ModelDetail") -> None:
+    """Print one version."""
+    aliases = f" ({', '.join(detail.aliases)})" if detail.aliases else ""
+    console.print(f"[bold]v{detail.version}[/]{aliases}, stage {detail.stage}, run {detail.run_id}")
+    if detail.reason:
+        console.print(f"{detail.decision}: {detail.reason}", markup=False)
+    console.print(Markdown(detail.description))
+    for report in detail.reports.values():
+        console.print(scores(report))
+    if detail.history:
+        table = Table("time", "who", "action", "from", "to", "reason", title="Decisions")
+        for entry in detail.history:
+            before = f"v{entry.from_version}" if entry.from_version else "–"
+            when = f"{entry.time:%Y-%m-%d %H:%M:%S}"
+            table.add_row(when, escape(entry.who), entry.action, before, f"v{entry.to_version}", escape(entry.reason))
+        console.print(table)
+
+
+def draw_comparison(console: Console, comparison: "Comparison") -> None:
+    """Print two versions side by side."""
+    first, second = (
+        f"v{row.version}{''.join(' @' + alias for alias in row.aliases)}"
+        for row in (comparison.first, comparison.second)
+    )
+    if comparison.scores:
+        title = f"Scores on the same test blocks of patch set {comparison.patch_set}"
+        table = Table("where", "score", first, second, "difference", title=title)
+        for pair in comparison.scores:
+            difference = f"{pair.second - pair.first:+.3f}"
+            table.add_row(pair.where, pair.score, _number(pair.first), _number(pair.second), difference)
+        console.print(table)
+    else:
+        patch_set = comparison.second.patch_set or "ID"
+        console.print(
+            "No scores on the same patch set yet. Measure both: "
+            f"satseg evaluate {comparison.first.version} --patch-set {patch_set}; "
+            f"satseg evaluate {comparison.second.version} --patch-set {patch_set}"
+        )
+    table = Table("what", first, second, title="What differs")
+    for fact in comparison.differences:
+        table.add_row(fact.what, escape(fact.first or "–"), escape(fact.second or "–"))
+    console.print(table)

@@ -1,0 +1,103 @@
+"""Which scenes of a drop can be used: reading and converting them, then Great Expectations over all of them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from satseg.config.project import ProjectConfig
+from satseg.datasets import validation
+from satseg.datasets.discovery import Discovery, SceneSource
+from satseg.datasets.preparation import Preparation, Prepared
+from satseg.datasets.quarantine import Rejected
+from satseg.datasets.staging import RefusedByRulesError
+from satseg.errors import BadDataError
+from satseg.progress import say, track
+from satseg.storage.layout import Workspace
+
+Items = dict[str, dict[str, Any]]
+
+
+@dataclass
+class Checked:
+    """The scenes of a drop after all checks; `fresh` are the accepted ones that change the dataset."""
+
+    accepted: list[Prepared] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    fresh: list[Prepared] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def check(
+    found: Discovery, preparation: Preparation, project: ProjectConfig, items: Items, workspace: Workspace
+) -> Checked:
+    """Prepare every scene of a drop and sort them into accepted and rejected; one bad scene never stops the others.
+
+    Args:
+        found: the drop.
+        preparation: stages the scenes.
+        project: gives the rules.
+        items: the scenes of the newest version.
+        workspace: takes the validation results.
+    """
+    checked = Checked(warnings=list(found.warnings))
+    loading = validation.Loading()
+    refused_rows: list[dict[str, Any]] = []
+    for source in track(found.scenes, "Converting scenes", len(found.scenes)):
+        try:
+            prepared = preparation.prepare(source)
+        except RefusedByRulesError as error:
+            checked.rejected.append(_rejected(source, error.reasons))
+            refused_rows.append({"scene": source.id, **error.row})
+        except BadDataError as error:
+            checked.rejected.append(_rejected(source, [str(error)]))
+            continue
+        else:
+            checked.accepted.append(prepared)
+            if items.get(prepared.id) == prepared.item:
+                continue
+            checked.fresh.append(prepared)
+        loading.start()
+    checked.warnings += preparation.unused_labels()
+    if checked.fresh or refused_rows:
+        loading.wait()
+        _validate(checked, found, refused_rows, project, workspace)
+    for prepared in checked.accepted:
+        checked.warnings += [f"{prepared.id}: {warning}" for warning in prepared.warnings]
+    checked.warnings += _twins(checked.accepted, items)
+    for note in sorted({prepared.item["properties"]["satseg:gsd_note"] or "" for prepared in checked.fresh} - {""}):
+        say(f"note: {note}")
+    return checked
+
+
+def _validate(
+    checked: Checked, found: Discovery, refused: list[dict[str, Any]], project: ProjectConfig, workspace: Workspace
+) -> None:
+    """Let Great Expectations judge what is new; a broken critical rule rejects the scene."""
+    findings = validation.validate(
+        project,
+        [*refused, *(prepared.row for prepared in checked.fresh)],
+        [row for prepared in checked.fresh for row in prepared.polygons],
+        workspace.validation(project.name),
+    )
+    sources = {source.id: source for source in found.scenes}
+    for prepared in list(checked.fresh):
+        prepared.warnings += findings.warnings.get(prepared.id, [])
+        if reasons := findings.reasons.get(prepared.id):
+            checked.fresh.remove(prepared)
+            checked.accepted.remove(prepared)
+            checked.rejected.append(_rejected(sources[prepared.id], reasons))
+
+
+def _twins(accepted: list[Prepared], items: Items) -> list[str]:
+    """Return a warning for each scene whose source is byte for byte that of another scene."""
+    known = {item["properties"]["satseg:source"]["checksum"]: scene for scene, item in sorted(items.items())}
+    said = []
+    for prepared in accepted:
+        checksum = prepared.item["properties"]["satseg:source"]["checksum"]
+        first = known.setdefault(checksum, prepared.id)
+        if first != prepared.id:
+            said.append(f"{prepared.id}: is the same file as scene '{first}', so its pixels count twice")
+    return said
+
+
+def _rejected(source: SceneSource, reasons: list[str]) -> Rejected:
+    return Rejected(source.id, source.name, source.files, tuple(reasons))

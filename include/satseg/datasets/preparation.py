@@ -1,0 +1,226 @@
+"""From a dropped scene to its STAC item, COG and annotation table, all staged; or to the reasons against it."""
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from affine import Affine
+
+from satseg.annotations.fitting import FitReport, fit_labels, nearest_class
+from satseg.annotations.labels import LabelFile
+from satseg.annotations.reading import read_labels
+from satseg.annotations.table import AnnotationTable, write_table
+from satseg.config.project import ProjectConfig
+from satseg.datasets.catalog import materialise
+from satseg.datasets.checksums import sha256_of
+from satseg.datasets.discovery import SceneSource
+from satseg.datasets.stac import annotated, scene_item
+from satseg.datasets.staging import StagedScene, conversion_id, measured, stage_scene
+from satseg.errors import BadDataError
+from satseg.scenes.grid import Grid
+from satseg.storage.layout import Workspace
+
+
+@dataclass
+class Prepared:
+    """A scene that can enter the next version."""
+
+    id: str
+    item: dict[str, Any]
+    cog: Path | None = None
+    table: Path | None = None
+    row: dict[str, Any] = field(default_factory=dict)
+    polygons: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """The label file that serves a scene."""
+
+    path: Path
+    source: str  # "stem" or "folder"
+    class_property: str
+
+
+class Preparation:
+    """Prepares the scenes of one ingest, one after the other."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        project: ProjectConfig,
+        items: dict[str, dict[str, Any]],
+        commit: str | None,
+        *,
+        force: bool = False,
+    ) -> None:
+        self._workspace = workspace
+        self._project = project
+        self._items = items
+        self._commit = commit
+        self._staging = workspace.staging(project.name)
+        self._files: dict[Path, LabelFile | BadDataError] = {}
+        self._used: dict[Path, set[int]] = defaultdict(set)
+        self._now = datetime.now(UTC).replace(microsecond=0)
+        self._force = force
+
+    def prepare(self, source: SceneSource) -> Prepared:
+        """Stage a scene and describe it.
+
+        Raises:
+            BadDataError: it cannot be used; the message holds the reasons.
+        """
+        if source.problem is not None:
+            raise BadDataError(source.problem)
+        old = self._items.get(source.id)
+        staged = self._staged(source, old)
+        if staged is None:
+            assert old is not None
+            item, scene, drawn_on = old, _grid_of(old), [_source_grid_of(old), _grid_of(old)]
+        else:
+            item = scene_item(source.id, staged, self._project, self._ingested_at(staged, old))
+            scene, drawn_on = staged.grid, [staged.source_grid, staged.grid]
+        prepared = Prepared(source.id, item, None if staged is None else staged.cog)
+        self._label(prepared, source, old, scene, drawn_on)
+        prepared.row = {
+            "scene": source.id,
+            "labelled": prepared.item["properties"]["satseg:labelled"],
+            **(measured(staged, len(self._project.bands), self._project) if staged else {}),
+        }
+        prepared.warnings += list(staged.notes) if staged else []
+        return prepared
+
+    def unused_labels(self) -> list[str]:
+        """Return a warning per folder-level file with polygons that lie in no scene."""
+        said = []
+        for path, used in self._used.items():
+            file = self._files[path]
+            if isinstance(file, LabelFile) and (unused := len(file.labels) - len(used)):
+                said.append(f"{path.name}: {unused} of {len(file.labels)} polygons lie in no scene that it serves")
+        return said
+
+    def _staged(self, source: SceneSource, old: dict[str, Any] | None) -> StagedScene | None:
+        """Return the converted scene, None when the dataset already holds these pixels."""
+        if source.raster is None:
+            return None
+        checksum, conversion = sha256_of(source.raster), conversion_id(source, self._project)
+        if old is not None and not self._force:
+            properties = old["properties"]
+            if (properties["satseg:source"]["checksum"], properties["satseg:conversion"]) == (checksum, conversion):
+                return None
+        return stage_scene(source, checksum, conversion, self._project, self._staging)
+
+    def _ingested_at(self, staged: StagedScene, old: dict[str, Any] | None) -> datetime:
+        """Return now for new pixels; another conversion of pixels we know is not a new scene."""
+        if old is None or old["properties"]["satseg:source"]["checksum"] != staged.source_checksum:
+            return self._now
+        return datetime.fromisoformat(old["properties"]["satseg:ingested_at"])
+
+    def _label(
+        self, prepared: Prepared, source: SceneSource, old: dict[str, Any] | None, scene: Grid, drawn_on: list[Grid]
+    ) -> None:
+        if prepared.item is old and not self._brings_labels(source, old):
+            return
+        labels = self._labels_for(prepared, source, old)
+        table = None if labels is None else self._fitted(prepared, labels, scene, drawn_on)
+        if table is None and prepared.item is old:
+            return  # an unusable label file does not take away the labels there are
+        facts = None
+        if table is not None:
+            prepared.table = self._staging / "annotations" / f"{source.id}.geojson"
+            write_table(table, prepared.table, scene.crs)
+            facts = sha256_of(prepared.table), prepared.table.stat().st_size
+            prepared.polygons = _rows(source.id, table, scene)
+        origin = labels.source if labels is not None and table is not None else None
+        prepared.item = annotated(prepared.item, table, facts, origin, self._project)
+
+    def _brings_labels(self, source: SceneSource, old: dict[str, Any]) -> bool:
+        if source.labels is not None:
+            return True
+        return source.shared_labels is not None and old["properties"]["satseg:label_source"] != "stem"
+
+    def _labels_for(self, prepared: Prepared, source: SceneSource, old: dict[str, Any] | None) -> _Labels | None:
+        own = self._project.annotations.class_property
+        if source.labels is not None:
+            return _Labels(source.labels, "stem", own)
+        kept = self._kept_labels(prepared, old)
+        if kept is not None and (kept.source == "stem" or source.shared_labels is None):
+            return kept
+        return None if source.shared_labels is None else _Labels(source.shared_labels, "folder", own)
+
+    def _kept_labels(self, prepared: Prepared, old: dict[str, Any] | None) -> _Labels | None:
+        """Return the annotations the dataset holds for a scene, where its new pixels cover the same ground."""
+        if old is None or not old["properties"]["satseg:labelled"] or self._commit is None:
+            return None
+        if _source_grid_of(old) != _source_grid_of(prepared.item):
+            prepared.warnings.append("its new pixels lie elsewhere than the old, so the old labels were dropped")
+            return None
+        (record,) = materialise(self._workspace, self._project.name, self._commit, {prepared.id: old})
+        assert record.annotations is not None
+        if prepared.item is not old:
+            prepared.warnings.append("has new pixels and no label file: the labels of the old pixels were kept")
+        return _Labels(record.annotations, old["properties"]["satseg:label_source"], "class")
+
+    def _fitted(self, prepared: Prepared, labels: _Labels, scene: Grid, drawn_on: list[Grid]) -> AnnotationTable | None:
+        """Return the scene's annotations; None when the file says nothing about it."""
+        file = self._read(labels)
+        shared = labels.source == "folder"
+        table, report = fit_labels(file, drawn_on, scene, self._project.classes, shared)
+        if shared:
+            self._used[labels.path] |= report.used
+        if self._project.annotations.strict and report.unknown:
+            raise BadDataError("; ".join(_strict_reasons(report, labels.path, self._project.classes)))
+        prepared.warnings += report.warnings(self._project.classes)
+        if len(table) or not (file.labels or file.not_areas):
+            return table
+        # a file whose polygons were all dropped says nothing; taking it as "nothing here" would teach a wrong negative
+        prepared.warnings.append(f"no polygon of {labels.path.name} is usable here: they do not count as labels")
+        return None
+
+    def _read(self, labels: _Labels) -> LabelFile:
+        if labels.path not in self._files:
+            try:
+                self._files[labels.path] = read_labels(labels.path, labels.class_property)
+            except BadDataError as error:
+                self._files[labels.path] = error
+        file = self._files[labels.path]
+        if isinstance(file, BadDataError):
+            raise file
+        return file
+
+
+def _strict_reasons(report: FitReport, path: Path, classes: tuple[str, ...]) -> list[str]:
+    return [
+        f"{path.name}: {count} polygons of unknown class '{name}' ({nearest_class(name, classes)}) and "
+        "annotations.strict is true; correct the class or add it to 'classes' in the project file"
+        for name, count in sorted(report.unknown.items())
+    ]
+
+
+def _grid_of(item: dict[str, Any]) -> Grid:
+    properties = item["properties"]
+    height, width = properties["proj:shape"]
+    return Grid(width, height, Affine(*properties["proj:transform"][:6]), properties["satseg:crs"])
+
+
+def _source_grid_of(item: dict[str, Any]) -> Grid:
+    source = item["properties"]["satseg:source"]
+    return Grid(source["width"], source["height"], Affine(*source["transform"]), source["crs"])
+
+
+def _rows(scene: str, table: AnnotationTable, grid: Grid) -> list[dict[str, Any]]:
+    pixel = math.fabs(grid.transform.determinant)
+    return [
+        {
+            "scene": scene,
+            "polygon": number,
+            "class": polygon.class_name,
+            "valid": bool(polygon.geometry.is_valid),
+            "area_px": polygon.geometry.area / pixel,
+        }
+        for number, polygon in enumerate(table)
+    ]

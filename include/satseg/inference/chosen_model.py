@@ -1,0 +1,51 @@
+"""The model of a prediction: where it comes from is known at once, the network is loaded when first needed."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from satseg.errors import BadDataError
+from satseg.models.interface import DESCRIPTION_FILE, ModelDescription, Segmenter
+from satseg.storage.layout import Workspace
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """A model version or run, and its description."""
+
+    label: str  # `v3`, or the beginning of the run id
+    version: str | None
+    run_id: str
+    git_commit: str | None
+    folder: Path
+    description: ModelDescription
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The loaded network."""
+        from satseg.models.keras.load import load_segmenter  # TensorFlow: seconds
+
+        return load_segmenter(self.folder)
+
+
+def choose_model(workspace: Workspace, project: str, reference: str) -> ChosenModel:
+    """Find a model by alias, version, run id or models:/ URI.
+
+    Raises:
+        NotFoundError: there is no such model; the message lists what there is.
+        BadDataError: the model's files are missing or broken.
+    """
+    from satseg.tracking.models import model_folder, resolve_model  # MLflow: seconds
+    from satseg.tracking.runs import get_run
+
+    ref = resolve_model(workspace, project, reference)
+    folder = model_folder(workspace, ref)
+    file = folder / DESCRIPTION_FILE
+    try:
+        description = ModelDescription.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise BadDataError(f"{file} does not describe a satseg model ({type(error).__name__}). Train again.") from error
+    commit = get_run(workspace, ref.run_id).tags.get("satseg.git_commit")
+    return ChosenModel(ref.label, ref.version, ref.run_id, commit, folder, description)

@@ -1,0 +1,105 @@
+"""The STAC Item of a prediction: what it shows, its files with checksums, and the chain it comes from."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pystac
+from pydantic import BaseModel, ConfigDict, Field
+from shapely.geometry import Polygon, mapping
+
+from satseg.datasets.checksums import sha256_of
+from satseg.inference.sources import SceneInput
+from satseg.scenes.grid import Grid, footprint_wgs84, outline_wgs84
+
+ITEM_FILE = "item.json"
+PROBABILITY_FILE = "probability.tif"
+CLASSES_FILE = "classes.tif"
+POLYGONS_FILE = "polygons.geojson"
+PREVIEW_FILE = "preview.png"
+_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+_ASSETS = {
+    "probability": (PROBABILITY_FILE, _COG, "Probability of each class", ["data"]),
+    "classes": (CLASSES_FILE, _COG, "Class of each pixel", ["data"]),
+    "polygons": (POLYGONS_FILE, "application/geo+json", "Objects as polygons", ["data"]),
+    "preview": (PREVIEW_FILE, "image/png", "The scene with the polygons", ["thumbnail", "overview"]),
+}
+_SHA256_MULTIHASH = "1220"  # the STAC file extension names the algorithm in the checksum
+_FILE_EXTENSION = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
+_PROJECTION_EXTENSION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+
+
+class PredictionRecord(BaseModel):
+    """What made a prediction and what came out; stored as `satseg:…` properties of its item."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    project: str
+    model_version: str | None = Field(description="Number of the registered version; None for an unregistered run.")
+    model: str = Field(description="Label of the model: `v3`, or the beginning of the run id.")
+    run_id: str
+    patch_set: str = Field(description="Patch set the model was trained on.")
+    dataset_version: str = Field(description="Dataset version the model was trained on.")
+    git_commit: str | None = Field(description="Commit of the training code.")
+    scene_checksum: str
+    source_checksum: str
+    scene_path: str
+    scene_dataset_version: str | None = Field(description="Dataset version the scene was read from; None for a file.")
+    settings: str = Field(description="Content id of everything else that decides the result.")
+    coordinates: str = Field(description="CRS of maps and polygons, or 'pixels'.")
+    objects: int = 0
+    area_m2: float | None = None
+
+
+def same_work(folder: Path, record: PredictionRecord) -> PredictionRecord | None:
+    """Return the record of a finished prediction in `folder` when doing it again would change nothing."""
+    found = read_record(folder)
+    if found is None:
+        return None
+    decided = ("run_id", "model", "scene_checksum", "settings")
+    alike = all(getattr(found, name) == getattr(record, name) for name in decided)
+    complete = all((folder / file).is_file() for file, *_ in _ASSETS.values())
+    return found if alike and complete else None
+
+
+def read_record(folder: Path) -> PredictionRecord | None:
+    """Read the record of a prediction folder; None when it holds no finished prediction."""
+    try:
+        properties = pystac.Item.from_file(str(folder / ITEM_FILE)).properties
+        values = {name: properties.get(f"satseg:{name}") for name in PredictionRecord.model_fields}
+        return PredictionRecord.model_validate(values)
+    except (OSError, ValueError, KeyError, TypeError, pystac.STACError):
+        return None
+
+
+def build_item(folder: Path, scene: SceneInput, grid: Grid, record: PredictionRecord) -> dict[str, Any]:
+    """Return the STAC Item of the files in `folder` as JSON; it has no geometry for a scene without a CRS."""
+    now = datetime.now(UTC)
+    bounds = footprint_wgs84(grid)
+    properties: dict[str, Any] = {f"satseg:{name}": value for name, value in record.model_dump(mode="json").items()} | {
+        "title": f"{record.project} in {scene.id} by model {record.model}",
+        "created": pystac.utils.datetime_to_str(now),
+        "proj:shape": [grid.height, grid.width],
+        "proj:transform": list(grid.transform)[:6],
+        "proj:code": grid.crs if grid.crs and grid.crs.startswith("EPSG:") else None,
+    }
+    if grid.crs and properties["proj:code"] is None:
+        properties["proj:wkt2"] = grid.crs
+    item = pystac.Item(
+        id=f"{scene.id}-{record.model}",
+        geometry=mapping(Polygon(outline_wgs84(grid))) if bounds else None,
+        bbox=list(bounds) if bounds else None,
+        datetime=pystac.utils.str_to_datetime(scene.acquired) if scene.acquired else now,
+        properties=properties,
+        stac_extensions=[_FILE_EXTENSION, _PROJECTION_EXTENSION],
+    )
+    for name, (file, media_type, title, roles) in _ASSETS.items():
+        checksum = {
+            "file:checksum": _SHA256_MULTIHASH + sha256_of(folder / file),
+            "file:size": (folder / file).stat().st_size,
+        }
+        item.add_asset(
+            name, pystac.Asset(f"./{file}", title, media_type=media_type, roles=roles, extra_fields=checksum)
+        )
+    item.add_link(pystac.Link("derived_from", scene.path.as_uri(), title=f"scene {scene.id}"))
+    return dict(item.to_dict(include_self_link=False))

@@ -1,0 +1,51 @@
+"""The one place that imports TensorFlow and Keras: legacy Keras, quiet logs."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+os.environ["SM_FRAMEWORK"] = "tf.keras"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@contextmanager
+def _native_stderr_closed() -> Iterator[None]:
+    # TensorFlow's C++ part greets before it has read TF_CPP_MIN_LOG_LEVEL, and calls a missing GPU an error
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+with _native_stderr_closed(), warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import tensorflow as tf
+    import tf_keras as keras
+
+    # a GPU's memory is taken as needed: several stages may share one
+    for _gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(_gpu, True)
+
+tf.get_logger().setLevel(logging.ERROR)
+
+__all__ = ["keras", "segmentation_models", "tf"]
+
+
+def segmentation_models() -> Any:
+    """Import segmentation_models on tf.keras; loading a saved model does not need it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import segmentation_models as library
+
+    return library

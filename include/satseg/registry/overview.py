@@ -1,0 +1,183 @@
+"""Reading the registry: which versions there are, what is known of one, and how two differ."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from satseg.errors import NotFoundError
+from satseg.evaluation.report import stored_reports
+from satseg.registry.audit import AuditEntry, entries
+from satseg.registry.card import TEST_IOU_TAG
+from satseg.registry.stage_words import STAGE_TAG
+from satseg.registry.swap import DECISION_TAG, REASON_TAG
+from satseg.stages import EvaluateResult
+from satseg.storage.layout import Workspace
+from satseg.tracking.models import VersionRecord, resolve_model, versions
+from satseg.tracking.runs import RunRecord, get_run
+
+
+class ModelRow(BaseModel):
+    """One version in a list."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    aliases: list[str]
+    stage: str
+    run_id: str
+    created_at: datetime
+    dataset_version: str | None
+    patch_set: str | None
+    test_iou: float | None
+    decision: str | None
+    reason: str | None
+
+
+class ModelDetail(ModelRow):
+    """All that is known of one version."""
+
+    description: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    reports: dict[str, EvaluateResult]
+    history: list[AuditEntry]
+
+
+class Difference(BaseModel):
+    """Something in which two versions differ; None is "not recorded"."""
+
+    model_config = ConfigDict(frozen=True)
+
+    what: str
+    first: str | None
+    second: str | None
+
+
+class ScorePair(BaseModel):
+    """The same score of two versions on the same blocks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    where: str
+    score: str
+    first: float
+    second: float
+
+
+class Comparison(BaseModel):
+    """Two versions side by side."""
+
+    model_config = ConfigDict(frozen=True)
+
+    first: ModelRow
+    second: ModelRow
+    differences: list[Difference]
+    patch_set: str | None
+    scores: list[ScorePair]
+
+
+def _row(record: VersionRecord) -> ModelRow:
+    iou = record.tags.get(TEST_IOU_TAG)
+    return ModelRow(
+        version=record.version,
+        aliases=list(record.aliases),
+        stage=record.tags.get(STAGE_TAG, "None"),
+        run_id=record.run_id,
+        created_at=record.created_at,
+        dataset_version=record.tags.get("satseg.dataset_version"),
+        patch_set=record.tags.get("satseg.patch_set"),
+        test_iou=float(iou) if iou else None,
+        decision=record.tags.get(DECISION_TAG),
+        reason=record.tags.get(REASON_TAG) or None,
+    )
+
+
+def list_models(workspace: Workspace, project_name: str) -> list[ModelRow]:
+    """Return all versions of the project's registered model, newest first."""
+    return [_row(record) for record in reversed(versions(workspace, project_name))]
+
+
+def show_model(workspace: Workspace, project_name: str, reference: str) -> ModelDetail:
+    """Return one version by number or alias.
+
+    Raises:
+        NotFoundError: no such version; the message lists those there are.
+    """
+    record = _record(workspace, project_name, reference)
+    run = get_run(workspace, record.run_id)
+    return ModelDetail(
+        **_row(record).model_dump(),
+        description=record.description,
+        params=dict(sorted(run.params.items())),
+        metrics=dict(sorted(run.metrics.items())),
+        tags={name: value for name, value in sorted({**run.tags, **record.tags}.items()) if "mlflow." not in name},
+        reports=_reports(workspace, project_name, record.run_id),
+        history=[
+            entry
+            for entry in entries(workspace.audit_log(project_name))
+            if record.version in (entry.to_version, entry.from_version)
+        ],
+    )
+
+
+def compare_models(workspace: Workspace, project_name: str, first: str, second: str) -> Comparison:
+    """Return what differs between two versions, with the scores both have on the same patch set.
+
+    Of several patch sets both were measured on, the one the second was trained on counts, else the latest measured.
+
+    Raises:
+        NotFoundError: no such version.
+    """
+    records = [_record(workspace, project_name, reference) for reference in (first, second)]
+    runs = [get_run(workspace, record.run_id) for record in records]
+    facts = [_facts(run) for run in runs]
+    names = sorted({*facts[0], *facts[1]})
+    ours, theirs = (_reports(workspace, project_name, record.run_id) for record in records)
+    shared = [name for name in theirs if name in ours]
+    own = runs[1].tags.get("satseg.patch_set")
+    patch_set = own if own in shared else (shared[-1] if shared else None)
+    return Comparison(
+        first=_row(records[0]),
+        second=_row(records[1]),
+        differences=[
+            Difference(what=name, first=facts[0].get(name), second=facts[1].get(name))
+            for name in names
+            if facts[0].get(name) != facts[1].get(name)
+        ],
+        patch_set=patch_set,
+        scores=_pairs(ours[patch_set], theirs[patch_set]) if patch_set else [],
+    )
+
+
+def _facts(run: RunRecord) -> dict[str, str]:
+    params = {f"param {name}": value for name, value in run.params.items()}
+    return params | {name: value for name, value in run.tags.items() if name.startswith("satseg.")}
+
+
+def _record(workspace: Workspace, project_name: str, reference: str) -> VersionRecord:
+    ref = resolve_model(workspace, project_name, reference)
+    for record in versions(workspace, project_name):
+        if record.version == ref.version:
+            return record
+    raise NotFoundError(
+        f"Run {ref.run_id} is not a registered version of '{project_name}'. Register it: satseg register {ref.run_id}"
+    )
+
+
+def _reports(workspace: Workspace, project_name: str, run_id: str) -> dict[str, EvaluateResult]:
+    reports = stored_reports(workspace, project_name, run_id)
+    by_time = sorted(reports.items(), key=lambda pair: pair[1].evaluated_at)
+    return {patch_set: report.result for patch_set, report in by_time}
+
+
+def _pairs(first: EvaluateResult, second: EvaluateResult) -> list[ScorePair]:
+    pairs = [
+        ScorePair(where="test", score=score, first=getattr(first, score), second=getattr(second, score))
+        for score in ("iou", "dice", "precision", "recall")
+    ]
+    parts = [("reference blocks", first.reference, second.reference), ("new blocks", first.new, second.new)]
+    parts += [(name, first.per_class[name], second.per_class.get(name)) for name in first.per_class]
+    parts += [(name, first.per_scene[name], second.per_scene.get(name)) for name in first.per_scene]
+    pairs += [ScorePair(where=where, score="iou", first=a.iou, second=b.iou) for where, a, b in parts if a and b]
+    return pairs

@@ -1,0 +1,148 @@
+"""What the header of a source raster says, before its pixels are read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import CRSError, RasterioError
+
+from satseg.errors import BadDataError
+from satseg.scenes.grid import Grid, crs_name
+from satseg.scenes.raster import gdal_environment
+
+RASTER_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_DRIVERS = {
+    b"II*\0": "GTiff",
+    b"MM\0*": "GTiff",
+    b"II+\0": "GTiff",
+    b"MM\0+": "GTiff",
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+}
+
+
+@dataclass(frozen=True)
+class SourceHeader:
+    """A source raster: `bands` are its data bands (1-based), without an alpha band."""
+
+    bands: tuple[int, ...]
+    dtype: str
+    nodata: float | None
+    has_mask: bool
+    palette: bool
+    grid: Grid
+    file_transform: Affine
+    acquired: str | None
+    tile_shape: tuple[int, int]
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[Any]:
+    """Open a GeoTIFF, PNG or JPEG as a rasterio dataset.
+
+    Raises:
+        BadDataError: the file is empty, damaged or something else.
+    """
+    driver = _driver(path)
+    # GDAL_PAM_ENABLED: .aux.xml files of a source may hold its CRS
+    with gdal_environment(), rasterio.Env(GDAL_PAM_ENABLED="YES"):
+        try:
+            dataset = rasterio.open(path, driver=driver)
+        except RasterioError as error:
+            raise BadDataError(
+                f"the file is damaged or truncated, {driver} says: {_plain(error)}; copy it again from its origin"
+            ) from error
+        with dataset:
+            yield dataset
+
+
+def read_header(path: Path) -> SourceHeader:
+    """Read the header of a source raster.
+
+    Raises:
+        BadDataError: the file is empty, damaged or something else.
+    """
+    with open_source(path) as dataset:
+        notes: list[str] = []
+        colours = dataset.colorinterp
+        bands = tuple(i for i, colour in zip(dataset.indexes, colours, strict=True) if colour != ColorInterp.alpha)
+        dtypes = sorted({dataset.dtypes[i - 1] for i in bands})
+        grid = _grid(dataset, path, notes)
+        return SourceHeader(
+            bands=bands,
+            dtype="/".join(dtypes),
+            nodata=_nodata(dataset, dtypes[0], notes) if dtypes else None,
+            has_mask=len(bands) < dataset.count or MaskFlags.per_dataset in dataset.mask_flag_enums[0],
+            palette=ColorInterp.palette in colours,
+            grid=grid,
+            file_transform=dataset.transform,
+            acquired=dataset.tags().get("TIFFTAG_DATETIME"),
+            tile_shape=dataset.block_shapes[0],
+            notes=tuple(notes),
+        )
+
+
+def _driver(path: Path) -> str:
+    # by content, and never GDAL's own choice: a text file named .tif could be a VRT that opens other files
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    if not start:
+        raise BadDataError("the file is empty (0 bytes); copy it again from its origin")
+    for magic, driver in _DRIVERS.items():
+        if start.startswith(magic):
+            return driver
+    raise BadDataError(f"the file is not a GeoTIFF, PNG or JPEG, whatever its name says (it starts with {start!r})")
+
+
+def _plain(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    return str(cause).splitlines()[0].strip().rstrip(".")
+
+
+def _nodata(dataset: Any, dtype: str, notes: list[str]) -> float | None:
+    value = dataset.nodata
+    if np.issubdtype(np.dtype(dtype), np.floating):
+        return float("nan") if value is None else float(value)  # NaN pixels never hold data
+    if value is None:
+        return None
+    limits = np.iinfo(dtype)
+    if not float(value).is_integer() or not limits.min <= value <= limits.max:
+        notes.append(f"nodata value {value:g} does not fit {dtype} and was ignored")
+        return None
+    return float(value)
+
+
+def _crs(dataset: Any, path: Path) -> CRS | None:
+    if dataset.crs:
+        return dataset.crs
+    sidecar = path.with_suffix(".prj")  # GDAL reads it for few formats only
+    if not sidecar.is_file():
+        return None
+    try:
+        return CRS.from_wkt(sidecar.read_text(encoding="utf-8", errors="replace"))
+    except CRSError as error:
+        raise BadDataError(
+            f"{sidecar.name} holds no coordinate reference system ({error}); mend or remove it"
+        ) from error
+
+
+def _grid(dataset: Any, path: Path, notes: list[str]) -> Grid:
+    crs = crs_name(_crs(dataset, path))
+    placed = dataset.transform != Affine.identity()
+    if crs is not None and placed:
+        return Grid(dataset.width, dataset.height, dataset.transform, crs)
+    if crs is not None:
+        notes.append(f"has the CRS {crs[:40]} but no place in it (no geotransform): kept in pixel space")
+    elif placed:
+        notes.append("has a world file or geotransform but no CRS: kept in pixel space; add a .prj file to place it")
+    elif dataset.gcps[0]:
+        notes.append("has ground control points only: kept in pixel space; rectify it with gdalwarp to place it")
+    return Grid(dataset.width, dataset.height, Affine.identity(), None)

@@ -1,0 +1,118 @@
+"""How satseg reaches MLflow: address, quiet start, and its errors in satseg's words."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from satseg.config.settings import settings
+from satseg.errors import ConfigurationError, SatsegError, TemporaryError
+from satseg.storage.atomic import exclusive
+from satseg.storage.layout import Workspace
+
+_TRY_AGAIN = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "IO_ERROR", "ABORTED"}
+_NO_ACCESS = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
+NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
+
+
+def tracking_uri(workspace: Workspace) -> str:
+    """Return the MLflow tracking URI: the configured server, or a SQLite file in the workspace."""
+    return settings().mlflow_uri or f"sqlite:///{workspace.mlflow / 'mlflow.db'}"
+
+
+def _quiet() -> None:
+    defaults = {
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing leaves the organisation's machines
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def mlflow_module() -> Any:
+    """Import MLflow with its chatter switched off."""
+    _quiet()
+    import mlflow
+
+    _quiet()  # importing MLflow sets its own log levels
+    return mlflow
+
+
+@contextmanager
+def translated_errors(uri: str) -> Iterator[None]:
+    """Turn "MLflow cannot be reached" and "MLflow lets nobody in" into errors of satseg.
+
+    Raises:
+        TemporaryError: the server or its database does not answer.
+        ConfigurationError: access is denied.
+    """
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in _NO_ACCESS:
+            raise ConfigurationError(
+                f"MLflow at {uri} denies access: {error}. Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+            ) from error
+        if error.error_code in _TRY_AGAIN:
+            raise _unreachable(uri, error) from error
+        raise
+    except (RequestException, OperationalError) as error:
+        raise _unreachable(uri, error) from error
+
+
+def _unreachable(uri: str, error: Exception) -> SatsegError:
+    reason = str(error).splitlines()[0][:300]
+    return TemporaryError(
+        f"MLflow at {uri} does not answer: {reason}. "
+        "Start the server or correct SATSEG_MLFLOW_URI, then run this again."
+    )
+
+
+@contextmanager
+def client(workspace: Workspace) -> Iterator[Any]:
+    """Yield an `MlflowClient`; a new embedded database is made by one process at a time.
+
+    Raises:
+        TemporaryError: MLflow does not answer.
+    """
+    uri = tracking_uri(workspace)
+    mlflow_module()
+    from mlflow import MlflowClient
+
+    marker = workspace.mlflow / ".ready"
+    if uri.startswith("sqlite:") and not marker.exists():
+        with exclusive(workspace.lock("mlflow"), "MLflow's database"), translated_errors(uri):
+            workspace.mlflow.mkdir(parents=True, exist_ok=True)
+            MlflowClient(uri).search_experiments(max_results=1)
+            marker.touch()
+    with translated_errors(uri):
+        yield MlflowClient(uri)
+
+
+def experiment_id(mlflow_client: Any, workspace: Workspace, project_name: str) -> str:
+    """Return the id of the project's experiment; make or restore it where needed."""
+    from mlflow.exceptions import MlflowException
+
+    found = mlflow_client.get_experiment_by_name(project_name)
+    if found is None:
+        embedded = settings().mlflow_uri is None
+        location = (workspace.mlflow / "artifacts" / project_name).as_uri() if embedded else None
+        try:
+            return str(mlflow_client.create_experiment(project_name, artifact_location=location))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = mlflow_client.get_experiment_by_name(project_name)
+    if found.lifecycle_stage == "deleted":
+        mlflow_client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)

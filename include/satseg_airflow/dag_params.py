@@ -1,0 +1,151 @@
+"""The trigger forms: typed parameters with a description, limits and the project's own values as defaults."""
+
+from typing import Any, get_args
+
+from airflow.sdk import Param
+
+from satseg.config.project import ProjectConfig, TrainingConfig
+
+Form = dict[str, Param]
+NEWEST = "Empty: the newest."
+BACKBONES = (
+    "efficientnetb0", "efficientnetb1", "efficientnetb2", "efficientnetb3", "efficientnetb4",
+    "mobilenet", "mobilenetv2", "resnet18", "resnet34", "resnet50", "resnet101",
+    "densenet121", "inceptionv3", "vgg16", "vgg19",
+)  # fmt: skip
+
+
+def _optional_text(title: str, description: str, **schema: Any) -> Param:
+    return Param(None, type=["null", "string"], title=title, description=description, **schema)
+
+
+def _version(title: str, description: str) -> Param:
+    return _optional_text(title, f"{description} {NEWEST}", pattern="^v?[0-9]+$")
+
+
+def ingestion(project: ProjectConfig) -> Form:
+    """Form of scene_ingestion."""
+    return {"source": _source(project)}
+
+
+def _source(project: ProjectConfig) -> Param:
+    return _optional_text(
+        "Source folder",
+        f"Folder with scenes and labels, only read. Empty: the drop zone workspace/incoming/{project.name}/, "
+        "which is emptied once the version is made.",
+        minLength=1,
+    )
+
+
+def patches() -> Form:
+    """Form of patch_generation."""
+    return {"dataset_version": _version("Dataset version", "Version to cut into patches, such as v3.")}
+
+
+def training(project: ProjectConfig) -> Form:
+    """Form of model_training: the project's values, free to change for one run."""
+    config = project.training
+    architectures = list(get_args(TrainingConfig.model_fields["architecture"].annotation))
+    backbones = list(dict.fromkeys((config.backbone, *BACKBONES)))
+    return {
+        "patch_set": _optional_text(
+            "Patch set", f"Id of the patch set to train on. {NEWEST}", pattern="^[0-9a-f]{12}$"
+        ),
+        "architecture": Param(
+            config.architecture, type="string", enum=architectures, title="Architecture", description="The decoder."
+        ),
+        "backbone": Param(config.backbone, type="string", enum=backbones, title="Backbone", description="The encoder."),
+        "epochs": Param(config.epochs, type="integer", minimum=1, maximum=2000, title="Epochs", description="Passes."),
+        "steps_per_epoch": Param(
+            config.steps_per_epoch,
+            type=["null", "integer"],
+            minimum=1,
+            title="Steps per epoch",
+            description="Empty: every draw once.",
+        ),
+        "batch_size": Param(
+            config.batch_size,
+            type="integer",
+            minimum=1,
+            maximum=512,
+            title="Batch size",
+            description="Patches per step.",
+        ),
+        "learning_rate": Param(
+            config.learning_rate,
+            type="number",
+            exclusiveMinimum=0,
+            maximum=1,
+            title="Learning rate",
+            description="Peak learning rate of Adam.",
+        ),
+        "init_from": _optional_text(
+            "Start from", "champion, a version, a run id or a models:/ URI to start from. Empty: from scratch."
+        ),
+    }
+
+
+def promotion() -> Form:
+    """Form of model_promotion."""
+    return {
+        "version": Param(
+            "challenger",
+            type="string",
+            minLength=1,
+            title="Model version",
+            description="Version number or alias that shall become champion, if it passes the gates.",
+        ),
+        "reason": Param("", type="string", title="Reason", description="Kept with the decision."),
+    }
+
+
+def inference() -> Form:
+    """Form of scene_inference."""
+    return {
+        "scenes": Param(
+            None,
+            type=["null", "array"],
+            items={"type": "string", "minLength": 1},
+            title="Scenes",
+            description="Scene ids, one a line. Empty: every scene this model has not predicted yet.",
+        ),
+        "model": Param(
+            "champion",
+            type="string",
+            minLength=1,
+            title="Model",
+            description="Version, alias or run. A run that a new champion started takes that version.",
+        ),
+        "scenes_per_task": Param(
+            4,
+            type="integer",
+            minimum=1,
+            maximum=1000,
+            title="Scenes per task",
+            description="A mapped task loads the model once and predicts so many scenes.",
+        ),
+    }
+
+
+def drift() -> Form:
+    """Form of drift_detection; the nightly schedule fills night and times by itself."""
+    moment = "Scenes ingested from this time on" + " (UTC). Scheduled runs take the night's."
+    return {
+        "night": _optional_text("Night", "Date the report is kept under. Empty: today (UTC).", format="date"),
+        "dataset_version": _optional_text(
+            "Dataset version", "Test the scenes this version added or changed, instead of a time.", pattern="^v?[0-9]+$"
+        ),
+        "since": _optional_text("Since", moment, format="date-time"),
+        "until": _optional_text("Until", moment.replace("from this time on", "before this time"), format="date-time"),
+    }
+
+
+def retraining(project: ProjectConfig) -> Form:
+    """Form of model_retraining; drift_detection fills night and evidence."""
+    return {
+        "source": _source(project),
+        "night": _optional_text("Night", "The night whose drift is the reason.", format="date"),
+        "evidence": Param(
+            {}, type=["null", "object"], title="Evidence", description="The drift test's result, kept with the run."
+        ),
+    }

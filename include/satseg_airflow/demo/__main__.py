@@ -1,0 +1,108 @@
+"""`python -m satseg_airflow.demo`: the whole loop on made-up or your own scenes, in one command."""
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from satseg.config.project import load_project
+from satseg.config.settings import settings
+from satseg.errors import SatsegError
+from satseg.progress import say
+from satseg_airflow.demo.chain import Demo
+from satseg_airflow.demo.plan import DemoPlan, free_workspace, own_scenes_plan, synthetic_plan
+from satseg_airflow.demo.screen import screen_for
+from satseg_airflow.demo.summary import summary
+from satseg_airflow.embedded.airflow import running_airflow
+from satseg_airflow.embedded.environment import Home
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def demo(
+    scenes: Annotated[Path | None, typer.Option(help="Folder with your scenes and labels; only read.")] = None,
+    workspace: Annotated[Path | None, typer.Option("--workspace", "-w", help="Default: SATSEG_WORKSPACE.")] = None,
+    project: Annotated[str, typer.Option("--project", "-p", help="Project file to use.")] = "buildings",
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer, smaller scenes: does it run at all?")] = False,
+) -> None:
+    """Watch scenes become a promoted model, maps, a drift alarm and a retraining, all run by a real Airflow.
+
+    Nothing of yours is changed: a workspace that holds data already gets a folder demo-2, demo-3, … inside.
+    """
+    load_project(project, settings().projects_dir)
+    wanted = workspace or settings().workspace
+    plan = _plan(wanted, project, scenes, fast)
+    if plan.workspace.root != wanted.resolve():
+        say(f"{wanted} holds data already; this demo works in {plan.workspace.root}.")
+    run(plan, Console(stderr=True))
+
+
+def _plan(wanted: Path, project: str, scenes: Path | None, fast: bool) -> DemoPlan:
+    workspace = free_workspace(wanted, project)
+    if scenes is not None:
+        return own_scenes_plan(workspace, project, scenes)
+    return synthetic_plan(workspace, project, **({"count": 4, "size_px": 512} if fast else {}))
+
+
+def run(plan: DemoPlan, console: Console) -> None:
+    """Run the plan and print its summary; whatever happens, no process is left."""
+    begin = time.monotonic()
+    screen = screen_for(console)
+    home = Home(plan.workspace, plan.projects_dir)
+    with _signals_stop(), running_airflow(home, screen.say) as airflow, screen.live():
+        screen.say(f"Airflow is healthy at {airflow.url}.")
+        outcome = Demo(plan, airflow, screen).run()
+        screen.say("Done. Stopping Airflow ...")
+    Console().print(summary(plan, outcome, (time.monotonic() - begin) / 60))
+    print(f"""
+Look at it in the browser:  make up WORKSPACE={plan.workspace.root}
+  Airflow  http://127.0.0.1:8080   user admin, password {home.passwords()["admin"]}
+  MLflow   http://127.0.0.1:5000
+Where a map comes from:     SATSEG_WORKSPACE={plan.workspace.root} satseg lineage {outcome.predictions[0]["item"]}
+Away with it all:           rm -r {plan.workspace.root}""")
+
+
+@contextlib.contextmanager
+def _signals_stop() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does; once it is ending, further signals wait."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        for other in (signal.SIGINT, *STOP_SIGNALS):
+            signal.signal(other, signal.SIG_IGN)
+        say("Stopping: ending Airflow and everything it started ...")
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, *STOP_SIGNALS)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def main() -> int:
+    """Run the command and return its exit code."""
+    try:
+        outcome = app(standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except typer.Exit as end:
+        return end.exit_code
+    except SatsegError as error:
+        say(f"error: {error}")
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        say("Stopped. No process is left; what was made so far stays in the workspace.")
+        return 128 + signal.SIGINT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""The embedded Airflow: API server, scheduler, DAG processor and triggerer on one machine."""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from satseg.config.settings import settings
+from satseg.errors import TemporaryError
+from satseg_airflow.embedded.environment import HOST, ROOT, Home, Ports, free_ports
+from satseg_airflow.embedded.processes import Started, marked, reap, start, stop
+from satseg_airflow.pools import GPU_POOL
+from satseg_airflow.rest import AirflowApi
+
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+HEALTHY_WITHIN_S = 240.0
+LOG_TAIL_LINES = 15
+
+
+@dataclass
+class EmbeddedAirflow:
+    """One Airflow in one workspace; `tied` ones end with this process."""
+
+    home: Home
+    tied: bool = True
+    ports: Ports = field(default_factory=free_ports)
+    started: list[Started] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Of the web UI and the REST API."""
+        return f"http://{HOST}:{self.ports.web}"
+
+    def api(self) -> AirflowApi:
+        """Return a client logged in as admin."""
+        return AirflowApi(self.url, "admin", self.home.passwords()["admin"])
+
+    def start(self, say: Callable[[str], None]) -> None:
+        """Make the database, start the components, wait until all are healthy, set up the `gpu` pool.
+
+        Raises:
+            TemporaryError: another Airflow runs in this workspace, or a component does not come up; says where its
+                log is and how it ends.
+        """
+        if running := marked(self.home.folder):
+            raise TemporaryError(
+                f"An Airflow is running in {self.home.workspace.root} already (process {running[0].pid}). "
+                f"Stop it first: make down WORKSPACE={self.home.workspace.root}"
+            )
+        self.home.prepare()
+        self._clear_leftovers()
+        environment = self.home.environment(self.ports)
+        self._migrate(environment)
+        say("Starting Airflow: API server, scheduler, DAG processor, triggerer ...")
+        for name in COMPONENTS:
+            log = self.home.logs / f"{name}.log"
+            command = [sys.executable, "-m", "airflow", name]
+            self.started.append(start(name, command, environment, log, self.tied))
+        self._wait_until_healthy()
+        with self.api() as api:
+            slots = max(1, settings().gpu_count)
+            api.set_pool(GPU_POOL, slots, "One slot per GPU (one without): tasks that train or predict.")
+
+    def stop(self) -> None:
+        """Stop everything; returns when no process is left."""
+        stop(self.started, self.home.folder)
+        self.started.clear()
+        self._clear_leftovers()
+
+    def _clear_leftovers(self) -> None:
+        shutil.rmtree(self.home.folder / "results", ignore_errors=True)  # of killed tasks
+        for pid_file in self.home.folder.glob("*.pid"):
+            pid_file.unlink(missing_ok=True)
+
+    def _migrate(self, environment: dict[str, str]) -> None:
+        log = self.home.logs / "db-migrate.log"
+        with log.open("ab") as output:
+            done = subprocess.run(
+                [sys.executable, "-m", "airflow", "db", "migrate"],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if done.returncode != 0:
+            raise TemporaryError(f"`airflow db migrate` ended with exit code {done.returncode}.\n{log_tail(log)}")
+
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + HEALTHY_WITHIN_S
+        health: dict[str, str] = {}
+        with AirflowApi(self.url, "", "") as api:
+            while time.monotonic() < deadline:
+                reap()
+                for component in self.started:
+                    if component.process() is None:
+                        log = self.home.logs / f"{component.name}.log"
+                        raise TemporaryError(f"Airflow's {component.name} ended at once.\n{log_tail(log)}")
+                health = api.health()
+                if health and all(state == "healthy" for state in health.values()):
+                    return
+                time.sleep(1)
+        raise TemporaryError(
+            f"Airflow is not healthy after {HEALTHY_WITHIN_S:.0f} s ({health or 'no answer'}). "
+            f"Its logs are in {self.home.logs}. Is the machine busy with something else?"
+        )
+
+
+@contextlib.contextmanager
+def running_airflow(home: Home, say: Callable[[str], None]) -> Iterator[EmbeddedAirflow]:
+    """Yield a started Airflow that is stopped when the block ends, however it ends."""
+    airflow = EmbeddedAirflow(home)
+    try:
+        airflow.start(say)
+        yield airflow
+    finally:
+        airflow.stop()
+
+
+def log_tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
+    """Return the end of a log file under its path."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+    except OSError as error:
+        text = [f"(not readable: {error})"]
+    return "\n".join([f"--- {log}", *text])

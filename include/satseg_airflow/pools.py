@@ -1,0 +1,3 @@
+"""Names of Airflow pools."""
+
+GPU_POOL = "gpu"  # max(1, number of GPUs) slots; made when Airflow is set up

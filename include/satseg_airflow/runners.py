@@ -1,0 +1,117 @@
+"""Where a stage runs: one protocol, one class per place, chosen by `SATSEG_RUNNER`."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from satseg_airflow import leash
+
+# Airflow gives a task 5 s between SIGTERM and SIGKILL: the stage must be gone before
+STOP_GRACE_S = 3.0
+LAST_WORDS_S = 2.0
+POLL_S = 0.05
+
+
+class Place(StrEnum):
+    """The places a stage can run at."""
+
+    SUBPROCESS = "subprocess"
+
+
+class Runner(Protocol):
+    """Runs one command to its end."""
+
+    def run(self, command: Sequence[str], on_line: Callable[[str], None]) -> int:
+        """Run the command, hand every line of its output to `on_line`, return its exit code (-N: signal N)."""
+        ...
+
+    def stop(self) -> None:
+        """End the command and everything it started; returns when nothing is left. Safe to call at any time."""
+        ...
+
+
+def runner_for(place: str) -> Runner:
+    """Return the runner of a place."""
+    match Place(place):
+        case Place.SUBPROCESS:
+            return SubprocessRunner()
+
+
+class SubprocessRunner:
+    """Runs the command on this machine in a session of its own, tied to the life of this process."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, command: Sequence[str], on_line: Callable[[str], None]) -> int:
+        """See `Runner.run`."""
+        tied = [sys.executable, "-I", "-S", str(Path(leash.__file__)), str(os.getpid()), *command]
+        self._process = process = subprocess.Popen(
+            tied,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+            env=stage_environment(),
+        )
+        reader = threading.Thread(target=_forward, args=(process, on_line), daemon=True)
+        reader.start()
+        try:
+            # poll, not wait: `stop` may run in a signal handler on this very thread and must not meet a held lock
+            while (code := process.poll()) is None:
+                time.sleep(POLL_S)
+            reader.join(LAST_WORDS_S)  # a grandchild may still hold the pipe
+        finally:
+            self.stop()
+        return code
+
+    def stop(self) -> None:
+        """See `Runner.stop`."""
+        process = self._process
+        if process is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if _group_ended(process) or not _signal_group(process.pid, number):
+                return
+            deadline = time.monotonic() + STOP_GRACE_S
+            while not _group_ended(process) and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+
+
+def stage_environment() -> dict[str, str]:
+    """Return this process's environment without Airflow's settings (they hold secrets), output unbuffered."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW__", "_AIRFLOW"))}
+    return kept | {"PYTHONUNBUFFERED": "1"}
+
+
+def _forward(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> None:
+    assert process.stdout is not None
+    with contextlib.suppress(ValueError, OSError):  # closed under us when the task ends first
+        for line in process.stdout:
+            if text := line.rstrip():
+                on_line(text)
+
+
+def _group_ended(process: subprocess.Popen[str]) -> bool:
+    process.poll()  # a zombie leader would count as alive
+    return not _signal_group(process.pid, 0)
+
+
+def _signal_group(leader: int, number: int) -> bool:
+    """Send a signal to a process group; False when nothing of it is left."""
+    try:
+        os.killpg(leader, number)
+    except (ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
+        return False
+    return True

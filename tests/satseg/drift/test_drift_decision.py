@@ -1,0 +1,117 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from satseg.config.project import DriftConfig
+from satseg.drift.decision import decide
+
+FEATURES = ("mean_red", "std_red", "gradient_mean")
+
+
+def profile_of(
+    rng: np.random.Generator, scenes: int, blocks: int = 8, *, between: float = 0.0, shift: float = 0.0, name: str = "r"
+) -> pd.DataFrame:
+    """Patches with scene and block effects (standard deviation of blocks 1); `shift` moves mean_red alone."""
+    rows = []
+    for scene in range(scenes):
+        of_scene = between * rng.normal(size=3)
+        for block in range(blocks):
+            values = of_scene + rng.normal(size=3) + 0.3 * rng.normal(size=(4, 3))
+            values[:, 0] += shift
+            rows += [(f"{name}{scene}", f"0_{block}", *row) for row in values]
+    return pd.DataFrame(rows, columns=["scene", "block", *FEATURES])
+
+
+def decided(reference: pd.DataFrame, night: pd.DataFrame, seed: int = 0, **drift: float):
+    return decide(reference, night, FEATURES, DriftConfig(**drift), np.random.default_rng(seed))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("reference", "night", "permuted", "correction", "bound"),
+    [
+        (10, 3, "scenes", "Holm", 0.05),  # 286 ways: 3/286 <= 0.05
+        (6, 2, "scenes", "step-down maxT", 0.05),  # 28 ways: 3/28 > 0.05 but 1/28 is not
+        (4, 1, "blocks", "Holm", 1 / 5),  # 5 ways
+        (2, 2, "blocks", "Holm", 1 / 3),  # 6 ways, each distance twice
+        (1, 1, "blocks", "Holm", 1.0),
+    ],
+)
+def test_whole_scenes_are_dealt_wherever_their_number_allows(
+    reference: int, night: int, permuted: str, correction: str, bound: float
+) -> None:
+    rng = np.random.default_rng(0)
+    decision = decided(profile_of(rng, reference), profile_of(rng, night, name="n"))
+    assert (decision.permuted, decision.correction) == (permuted, correction)
+    assert decision.false_alarm_bound == pytest.approx(bound)
+    assert bool(decision.warnings) == (permuted == "blocks")
+
+
+def test_too_few_blocks_are_not_enough_reference_and_the_message_says_what_is_missing() -> None:
+    rng = np.random.default_rng(0)
+    decision = decided(profile_of(rng, 1, 4), profile_of(rng, 1, 1, shift=50, name="n"))
+    assert decision.permuted is None and not decision.drifted
+    assert "4 reference and 1 new blocks" in decision.explanation
+    assert "0.2" in decision.explanation and "0.017" in decision.explanation
+
+
+def test_too_few_permutations_for_the_rate_name_the_setting_and_a_value_that_works() -> None:
+    rng = np.random.default_rng(0)
+    reference, night = profile_of(rng, 3, 30), profile_of(rng, 1, 30, shift=9, name="n")
+    decision = decided(reference, night, permutations=99, false_alarm_rate=0.005)
+    assert decision.permuted is None
+    assert "drift.permutations=99" in decision.explanation and "600" in decision.explanation
+    assert decided(reference, night, permutations=600, false_alarm_rate=0.005).drifted
+
+
+@pytest.mark.parametrize(("reference", "night"), [(10, 3), (6, 2), (4, 1), (2, 2), (1, 1)])
+def test_a_large_shift_is_found_at_every_level_and_only_in_its_feature(reference: int, night: int) -> None:
+    rng = np.random.default_rng(1)
+    decision = decided(profile_of(rng, reference, 16), profile_of(rng, night, 16, shift=6, name="n"))
+    assert [feature.feature for feature in decision.features if feature.drifted] == ["mean_red"]
+    assert decision.features[0].change.startswith("brighter in red by")
+
+
+def test_a_significant_but_small_distance_is_no_drift() -> None:
+    rng = np.random.default_rng(2)
+    reference, night = profile_of(rng, 1, 600), profile_of(rng, 1, 600, shift=0.35, name="n")
+    decision = decided(reference, night)
+    moved = next(feature for feature in decision.features if feature.feature == "mean_red")
+    assert moved.p_adjusted <= 0.05 and moved.distance < 0.25
+    assert not decision.drifted
+
+
+@pytest.mark.parametrize(("reference", "night", "bound"), [(6, 2, 0.05), (6, 1, 1 / 7), (2, 2, 1 / 3)])
+def test_scenes_that_differ_by_nature_alarm_no_more_often_than_stated(reference: int, night: int, bound: float) -> None:
+    """Towns are brighter or darker as wholes, the new ones as the old ones: blocks alone would alarm nearly always."""
+    rng, nights = np.random.default_rng(3), 80
+    alarms = 0
+    for _ in range(nights):
+        old = profile_of(rng, reference, between=1.0)
+        alarms += decided(old, profile_of(rng, night, between=1.0, name="n"), permutations=99).drifted
+    assert alarms / nights <= bound + 2.6 * np.sqrt(bound * (1 - bound) / nights)
+
+
+def test_what_the_scene_guard_holds_back_is_said() -> None:
+    rng = np.random.default_rng(4)
+    dark, bright = profile_of(rng, 1, 16), profile_of(rng, 1, 16, shift=30, name="b")
+    decision = decided(pd.concat([dark, bright]), profile_of(rng, 1, 16, shift=30.5, name="n"))
+    assert not decision.drifted
+    assert decision.held_back == 1
+
+
+def test_features_with_one_value_are_not_counted() -> None:
+    rng = np.random.default_rng(5)
+    reference, night = profile_of(rng, 6), profile_of(rng, 2, name="n")
+    reference["std_red"] = night["std_red"] = 7.0
+    assert len(decided(reference, night).features) == 2
+    for column in FEATURES:
+        reference[column] = night[column] = 1.0
+    assert decided(reference, night).permuted is None
+
+
+def test_very_many_patches_are_thinned_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("satseg.drift.decision.MAX_PATCHES", 300)
+    rng = np.random.default_rng(6)
+    decision = decided(profile_of(rng, 6, 12), profile_of(rng, 2, 12, shift=6, name="n"))
+    assert decision.drifted
+    assert "300 of 384 patches" in decision.warnings[0]

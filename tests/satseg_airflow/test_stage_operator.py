@@ -1,0 +1,199 @@
+"""One operator: command line in, exit code out."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from satseg_airflow import runners
+from satseg_airflow.operators.stage import StageOperator, command_arguments
+
+
+def stage(name: str = "ingest", **more: Any) -> StageOperator:
+    return StageOperator(task_id="task", stage=name, project="buildings", **more)
+
+
+def ended(pid: int, within_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def read_when_there(path: Path) -> str:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text():
+            return path.read_text()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never appeared")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["v3", "--check"], ["v3", "--check"]),
+        (["--dataset-version", "", "--force"], ["--force"]),
+        (["--dataset-version", None], []),
+        (["--scene", ["a", "b"], "--night", "2026-01-01"], ["--scene", "a", "--scene", "b", "--night", "2026-01-01"]),
+        (["--scene", []], []),
+        (["--set", "training.epochs=", "--set", "training.batch_size=4"], ["--set", "training.batch_size=4"]),
+        (["", "--check"], ["--check"]),
+        (["--check", "--force"], ["--check", "--force"]),
+    ],
+)
+def test_arguments_leave_out_options_without_a_value(arguments: list[Any], words: list[str]) -> None:
+    assert command_arguments(arguments) == words
+
+
+def test_command_names_stage_project_and_result_file() -> None:
+    command = stage("drift-profile", arguments=["--night", "2026-01-01"], scenes=["a", "b"]).command(Path("/r.json"))
+    assert command[1:5] == ["-m", "satseg", "drift", "profile"]
+    assert command[5:] == [
+        *("--scene", "a", "--scene", "b", "--night", "2026-01-01"),
+        *("--project", "buildings", "--result", "/r.json"),
+    ]
+
+
+def test_predict_takes_scenes_as_positional_arguments_also_from_json() -> None:
+    command = stage("predict", arguments=["--model", "3"], scenes='["a", "b"]').command(Path("/r.json"))
+    assert command[3:8] == ["predict", "a", "b", "--model", "3"]
+
+
+def test_gpu_stages_wait_for_the_gpu_pool_and_bring_their_time_out() -> None:
+    assert stage("train").pool == "gpu"
+    assert stage("train").execution_timeout == timedelta(days=2)
+    assert stage("ingest").pool == "default_pool"
+    assert "satseg ingest --help" in str(stage("ingest").doc_md)
+
+
+def test_result_becomes_the_return_value_and_leaves_no_file(fake_satseg, task_context, workspace) -> None:
+    fake_satseg("result(message='fine', scenes=['a'])")
+    assert stage().execute(task_context) == {"message": "fine", "scenes": ["a"]}
+    assert list((workspace / "airflow" / "results").iterdir()) == []
+
+
+def test_output_of_the_stage_is_in_the_task_log(fake_satseg, task_context, caplog) -> None:
+    fake_satseg("print('to stdout'); print('to stderr', file=sys.stderr); result(message='x')")
+    operator = stage()
+    lines: list[str] = []
+    operator.log.info = lambda form, *values: lines.append(form % values)  # type: ignore[method-assign]
+    operator.execute(task_context)
+    assert {"to stdout", "to stderr"} <= set(lines)
+
+
+def test_stage_does_not_see_airflow_secrets(fake_satseg, task_context, monkeypatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
+    fake_satseg("result(message='x', seen=[name for name in os.environ if name.startswith('AIRFLOW__')])")
+    assert stage().execute(task_context)["seen"] == []
+
+
+def test_decision_against_skips_and_keeps_the_result(fake_satseg, task_context) -> None:
+    fake_satseg("result(message='IoU 0.10 is below 0.30', decision='refused'); sys.exit(4)")
+    with pytest.raises(AirflowSkipException, match=r"below 0\.30"):
+        stage("promote").execute(task_context)
+    assert task_context["ti"].pushed["return_value"]["decision"] == "refused"
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_bad_usage_and_bad_data_fail_without_retry(fake_satseg, task_context, code: int) -> None:
+    fake_satseg(f"print('error: scene a is empty', file=sys.stderr); print('bye'); sys.exit({code})")
+    with pytest.raises(AirflowFailException, match=rf"exit code {code}: scene a is empty"):
+        stage().execute(task_context)
+
+
+@pytest.mark.parametrize("code", [75, 1])
+def test_temporary_trouble_is_retried(fake_satseg, task_context, code: int) -> None:
+    fake_satseg(f"print('error: lock held', file=sys.stderr); sys.exit({code})")
+    with pytest.raises(AirflowException, match="lock held") as raised:
+        stage().execute(task_context)
+    assert not isinstance(raised.value, AirflowFailException | AirflowSkipException)
+
+
+def test_death_by_signal_is_retried(fake_satseg, task_context) -> None:
+    fake_satseg("print('epoch 2', flush=True); os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(AirflowException, match=r"signal 9.*epoch 2") as raised:
+        stage("train").execute(task_context)
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+def test_missing_result_file_is_an_error(fake_satseg, task_context) -> None:
+    fake_satseg("print('done')")
+    with pytest.raises(AirflowException, match="exit code 0"):
+        stage().execute(task_context)
+
+
+STUBBORN = """
+ignore = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", ignore])
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+Path(os.environ["PIDS"]).write_text(json.dumps([os.getpid(), child.pid]))
+time.sleep(600)
+"""
+
+
+def test_kill_leaves_no_process_even_when_they_ignore_sigterm(fake_satseg, task_context, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
+    monkeypatch.setattr(runners, "STOP_GRACE_S", 0.5)
+    fake_satseg(STUBBORN)
+    operator = stage("train")
+    killer = threading.Thread(target=lambda: (read_when_there(tmp_path / "pids"), operator.on_kill()))
+    killer.start()
+    with pytest.raises(AirflowException, match="signal 9"):
+        operator.execute(task_context)
+    killer.join()
+    assert all(ended(pid) for pid in json.loads((tmp_path / "pids").read_text()))
+
+
+def test_time_out_in_the_task_leaves_no_process(fake_satseg, task_context, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
+    fake_satseg("Path(os.environ['PIDS']).write_text(str(os.getpid())); time.sleep(600)")
+
+    def time_out(*_: object) -> None:
+        raise TimeoutError
+
+    previous = signal.signal(signal.SIGALRM, time_out)
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    try:
+        with pytest.raises(TimeoutError):
+            stage("train").execute(task_context)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert ended(int((tmp_path / "pids").read_text()))
+
+
+def test_stage_is_gone_before_airflow_kills_its_task() -> None:
+    assert runners.STOP_GRACE_S < 5  # seconds between SIGTERM and SIGKILL in Airflow's task supervisor
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="the kernel's parent-death signal is Linux's")
+def test_stage_ends_when_its_worker_is_killed_hard(fake_satseg, tmp_path, python) -> None:
+    fake_satseg("Path(os.environ['PIDS']).write_text(str(os.getpid())); time.sleep(600)")
+    worker = subprocess.Popen(
+        [
+            python,
+            "-c",
+            "import sys; from satseg_airflow.runners import SubprocessRunner;"
+            "SubprocessRunner().run([sys.executable, '-c', "
+            "'import os, sys, time; from pathlib import Path;"
+            "Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(600)', sys.argv[1]], print)",
+            str(tmp_path / "pid"),
+        ],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+    )
+    pid = int(read_when_there(tmp_path / "pid"))
+    worker.kill()
+    worker.wait()
+    assert ended(pid)
