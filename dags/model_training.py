@@ -12,10 +12,12 @@ from satseg_airflow.projects import projects
 from satseg_airflow.tasks import override, param, result_of, stage_task
 
 FORM_KEYS = ("architecture", "backbone", "epochs", "steps_per_epoch", "batch_size", "learning_rate")
+FINE_TUNING_KEYS = ("epochs", "learning_rate")  # a training that starts from a model takes these from `retraining`
 
 for project in projects():
     with project_dag(project, "model_training", __doc__, params=dag_params.training(project)):
         overrides = [word for key in FORM_KEYS for word in override(f"training.{key}", key)]
+        overrides += [word for key in FINE_TUNING_KEYS for word in override(f"retraining.{key}", key)]
         train = stage_task(
             project, "train", ["--patch-set", param("patch_set"), "--init-from", param("init_from"), *overrides]
         )

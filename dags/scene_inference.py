@@ -11,6 +11,8 @@ from satseg_airflow.projects import projects
 from satseg_airflow.schedules import on_asset_or_at_times
 from satseg_airflow.tasks import scene_groups, stage_over_scenes, stage_task
 
+MODEL = "chosen_version('model')"
+
 for project in projects():
     champion = assets_of(project.name).champion
     schedule = on_asset_or_at_times(champion, project.schedule.inference)
@@ -21,6 +23,9 @@ for project in projects():
         schedule=schedule,
         params=dag_params.inference(),
     ):
-        model = "{{ chosen_version('model') }}"
-        listed = stage_task(project, "scenes", ["--not-predicted-by", model], task_id="list_scenes")
-        stage_over_scenes(project, "predict", scene_groups(listed.output), ["--model", model], task_id="predict")
+        listed = stage_task(
+            project, "scenes", ["--not-predicted-by", f"{{{{ model_label({MODEL}) }}}}"], task_id="list_scenes"
+        )
+        stage_over_scenes(
+            project, "predict", scene_groups(listed.output), ["--model", f"{{{{ {MODEL} }}}}"], task_id="predict"
+        )

@@ -51,3 +51,8 @@ def chosen_version(context: Any, param: str) -> str:
     event = newest_event(context)
     value = event["version"] if event else context["params"].get(param)
     return "" if value is None else str(value)
+
+
+def model_label(reference: str) -> str:
+    """Template function: the folder name of a model version's predictions, 'v3' for '3'; others as they are."""
+    return f"v{reference}" if reference.isdigit() else reference

@@ -6,7 +6,7 @@ from typing import Any
 from airflow.sdk import DAG
 
 from satseg.config.project import ProjectConfig
-from satseg_airflow.assets import chosen_version
+from satseg_airflow.assets import chosen_version, model_label
 from satseg_airflow.notifier import FailureNotifier
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -39,6 +39,6 @@ def project_dag(
         "default_args": default_args(),
         "description": doc.partition("\n")[0],
         "doc_md": doc,
-        "user_defined_macros": {"chosen_version": chosen_version, **(templates or {})},
+        "user_defined_macros": {"chosen_version": chosen_version, "model_label": model_label, **(templates or {})},
     }
     return DAG(dag_id=f"{project.name}.{name}", **(settings | more))

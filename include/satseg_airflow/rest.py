@@ -23,10 +23,10 @@ class AirflowApi:
     Calls are safe to repeat: runs are triggered with their run id, so that a second try meets the first one's run.
     """
 
-    def __init__(self, url: str, username: str, password: str) -> None:
+    def __init__(self, url: str, username: str, password: str, transport: httpx.BaseTransport | None = None) -> None:
         self.url = url
         self._login = {"username": username, "password": password}
-        self._http = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False, transport=transport)
 
     def __enter__(self) -> "AirflowApi":
         return self

@@ -81,6 +81,6 @@ def read_table(path: Path) -> AnnotationTable:
             )
             for feature in features
         ]
-    except (OSError, ValueError, KeyError, TypeError, shapely.errors.ShapelyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
         raise BadDataError(f"{path} is not an annotation table ({type(error).__name__}: {error}).") from error
     return AnnotationTable(tuple(polygons))

@@ -11,6 +11,7 @@ from satseg.cli.app import JsonOption, ProjectOption, ResultOption, SetOption, p
 from satseg.stages import LineageSpec
 
 COLOURS = {"ok": "green", "changed": "red", "missing": "red", "not checked": "yellow"}
+UNCUT = 1000  # checksums and paths must stay whole; the terminal wraps long lines
 LEAVES = ("scene", "code")  # they hang on their dataset version or run, the rest is one line of descent
 
 
@@ -45,28 +46,33 @@ def lineage(
     what, workspace = project_and_workspace(project, overrides)
     found = run_stage(chain.run, LineageSpec(project=what, target=target), workspace, as_json, result)
     if not as_json:
-        Console(soft_wrap=True).print(tree(found.chain))
+        Console(width=UNCUT).print(tree(found.chain))
 
 
 def tree(nodes: list[dict[str, Any]]) -> Tree:
     """Draw a chain as a tree: each link below the one that was made from it."""
-    root = branch = _branch(nodes[0])
+    root = Tree(_title(nodes[0]))
+    _describe(root, nodes[0])
+    branch = root
     for node in nodes[1:]:
-        child = branch.add(_branch(node))
+        child = branch.add(_title(node))
+        _describe(child, node)
         if node["kind"] not in LEAVES:
             branch = child
     return root
 
 
-def _branch(node: dict[str, Any]) -> Tree:
+def _title(node: dict[str, Any]) -> str:
     state = node["state"]
     mark = f" [{COLOURS[state]}]{state}[/]" if state else ""
-    drawn = Tree(f"[bold]{node['kind'].replace('_', ' ')}[/] {escape(node['id'])}{mark}")
+    return f"[bold]{node['kind'].replace('_', ' ')}[/] {escape(node['id'])}{mark}"
+
+
+def _describe(branch: Tree, node: dict[str, Any]) -> None:
     for name, value in node["facts"].items():
-        drawn.add(f"[dim]{name.replace('_', ' ')}[/] {escape(value)}")
+        branch.add(f"[dim]{name.replace('_', ' ')}[/] {escape(value)}")
     for check in node["checks"]:
         if check["state"] != "ok":
-            drawn.add(f"[{COLOURS[check['state']]}]{escape(check['what'])}: {check['state']}[/]")
+            branch.add(f"[{COLOURS[check['state']]}]{escape(check['what'])}: {check['state']}[/]")
     for user in node["used_by"]:
-        drawn.add(f"[dim]used by[/] {escape(user)}")
-    return drawn
+        branch.add(f"[dim]used by[/] {escape(user)}")

@@ -46,10 +46,11 @@ def scores(result: EvaluateResult) -> Table:
 
 def gates(results: list[Gate]) -> Table:
     """Return the gates of a promotion with their evidence."""
-    table = Table("gate", "passed", "value", "bound", "evidence", title="Gates")
+    table = Table("gate", "value", "bound", "evidence", title="Gates")
     for gate in results:
-        passed = "[green]yes[/]" if gate.passed else "[red]no[/]"
-        table.add_row(gate.name, passed, _number(gate.value), _number(gate.bound), escape(gate.evidence))
+        mark = "[green]passed[/]" if gate.passed else "[red]failed[/]"
+        name = gate.name.replace("_", " ")
+        table.add_row(f"{mark} {name}", _number(gate.value), _number(gate.bound), escape(gate.evidence))
     return table
 
 
@@ -58,19 +59,15 @@ def draw_list(console: Console, project: str, rows: "list[ModelRow]") -> None:
     if not rows:
         console.print(f"Project '{project}' has no registered version yet: train a model and `satseg register RUN`.")
         return
-    columns = ("version", "alias", "stage", "test IoU", "dataset", "patch set", "run", "registered", "decision")
-    table = Table(*columns, title=f"Versions of {project}")
+    table = Table("version", "stage", "test IoU", "data", "run", "decision", title=f"Versions of {project}")
     for row in rows:
         table.add_row(
-            f"v{row.version}",
-            ", ".join(row.aliases),
+            f"v{row.version}{''.join(' ' + alias for alias in row.aliases)}",
             row.stage,
             _number(row.test_iou),
             row.dataset_version or "–",
-            row.patch_set or "–",
             row.run_id[:12],
-            f"{row.created_at:%Y-%m-%d %H:%M}",
-            row.decision or "–",
+            (row.decision or "–").replace("_", " "),
         )
     console.print(table)
 

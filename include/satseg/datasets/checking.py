@@ -1,19 +1,17 @@
 """Which scenes of a drop can be used: reading and converting them, then Great Expectations over all of them."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from satseg.config.project import ProjectConfig
 from satseg.datasets import validation
 from satseg.datasets.discovery import Discovery, SceneSource
-from satseg.datasets.preparation import Preparation, Prepared
+from satseg.datasets.preparation import Newest, Preparation, Prepared
 from satseg.datasets.quarantine import Rejected
 from satseg.datasets.staging import RefusedByRulesError
 from satseg.errors import BadDataError
 from satseg.progress import say, track
-from satseg.storage.layout import Workspace
-
-Items = dict[str, dict[str, Any]]
 
 
 @dataclass
@@ -26,20 +24,19 @@ class Checked:
     warnings: list[str] = field(default_factory=list)
 
 
-def check(
-    found: Discovery, preparation: Preparation, project: ProjectConfig, items: Items, workspace: Workspace
-) -> Checked:
+def check(found: Discovery, preparation: Preparation, project: ProjectConfig, newest: Newest, folder: Path) -> Checked:
     """Prepare every scene of a drop and sort them into accepted and rejected; one bad scene never stops the others.
 
     Args:
         found: the drop.
         preparation: stages the scenes.
         project: gives the rules.
-        items: the scenes of the newest version.
-        workspace: takes the validation results.
+        newest: the version before this ingest.
+        folder: takes the validation results.
     """
     checked = Checked(warnings=list(found.warnings))
     loading = validation.Loading()
+    preparation.before_conversion = loading.start
     refused_rows: list[dict[str, Any]] = []
     for source in track(found.scenes, "Converting scenes", len(found.scenes)):
         try:
@@ -49,34 +46,31 @@ def check(
             refused_rows.append({"scene": source.id, **error.row})
         except BadDataError as error:
             checked.rejected.append(_rejected(source, [str(error)]))
-            continue
         else:
             checked.accepted.append(prepared)
-            if items.get(prepared.id) == prepared.item:
-                continue
-            checked.fresh.append(prepared)
-        loading.start()
+            if newest.items.get(prepared.id) != prepared.item:
+                checked.fresh.append(prepared)
     checked.warnings += preparation.unused_labels()
     if checked.fresh or refused_rows:
         loading.wait()
-        _validate(checked, found, refused_rows, project, workspace)
+        _validate(checked, found, refused_rows, project, folder)
     for prepared in checked.accepted:
         checked.warnings += [f"{prepared.id}: {warning}" for warning in prepared.warnings]
-    checked.warnings += _twins(checked.accepted, items)
+    checked.warnings += _twins(checked.accepted, newest.items)
     for note in sorted({prepared.item["properties"]["satseg:gsd_note"] or "" for prepared in checked.fresh} - {""}):
         say(f"note: {note}")
     return checked
 
 
 def _validate(
-    checked: Checked, found: Discovery, refused: list[dict[str, Any]], project: ProjectConfig, workspace: Workspace
+    checked: Checked, found: Discovery, refused: list[dict[str, Any]], project: ProjectConfig, folder: Path
 ) -> None:
     """Let Great Expectations judge what is new; a broken critical rule rejects the scene."""
     findings = validation.validate(
         project,
         [*refused, *(prepared.row for prepared in checked.fresh)],
         [row for prepared in checked.fresh for row in prepared.polygons],
-        workspace.validation(project.name),
+        folder,
     )
     sources = {source.id: source for source in found.scenes}
     for prepared in list(checked.fresh):
@@ -87,7 +81,7 @@ def _validate(
             checked.rejected.append(_rejected(sources[prepared.id], reasons))
 
 
-def _twins(accepted: list[Prepared], items: Items) -> list[str]:
+def _twins(accepted: list[Prepared], items: dict[str, dict[str, Any]]) -> list[str]:
     """Return a warning for each scene whose source is byte for byte that of another scene."""
     known = {item["properties"]["satseg:source"]["checksum"]: scene for scene, item in sorted(items.items())}
     said = []

@@ -1,7 +1,6 @@
 """The stage `ingest`: from a folder of scenes and labels to a dataset version."""
 
 import shutil
-from typing import Any
 
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
@@ -10,10 +9,10 @@ from satseg.datasets.aftermath import clear, finish, move, plan_moves
 from satseg.datasets.catalog import read_items, scenes_added
 from satseg.datasets.checking import Checked, check
 from satseg.datasets.discovery import Discovery, discover
-from satseg.datasets.preparation import Preparation, Prepared
+from satseg.datasets.preparation import Newest, Preparation, Prepared
 from satseg.datasets.publication import Change, prepare_repository, publish
 from satseg.datasets.quarantine import quarantine
-from satseg.datasets.repository import GitRepository, Tag
+from satseg.datasets.repository import GitRepository
 from satseg.datasets.stac import collection
 from satseg.datasets.transaction import Transaction, open_transaction, reconcile
 from satseg.errors import BadDataError, ConfigurationError
@@ -52,8 +51,7 @@ class _Ingest:
         self._workspace = workspace
         self._incoming = workspace.incoming(spec.project.name).resolve()
         self._source = (spec.source or self._incoming).resolve()
-        self._head: Tag | None = None
-        self._items: dict[str, dict[str, Any]] = {}
+        self._newest = Newest({})
         self._killed: Transaction | None = None
 
     def run(self) -> IngestResult:
@@ -65,7 +63,7 @@ class _Ingest:
         if not checked.accepted:
             shutil.rmtree(self._workspace.staging(self._project.name), ignore_errors=True)
             raise BadDataError(self._only_bad(checked))
-        version = self._publish(checked.fresh) if checked.fresh else self._head.name if self._head else ""
+        version = self._publish(checked.fresh) if checked.fresh else self._newest.version
         result = self._result(checked, version)
         moves = plan_moves(self._workspace, self._project.name, found, checked, version)
         # base "": this transaction has nothing to undo
@@ -83,8 +81,8 @@ class _Ingest:
             reconcile(self._workspace.data)
             tags = repository.tags(name)
             self._killed = open_transaction(self._workspace.data, name)
-        self._head = tags[-1] if tags else None
-        self._items = read_items(repository, name, tags[-1].commit) if tags else {}
+        if tags:
+            self._newest = Newest(read_items(repository, name, tags[-1].commit), tags[-1].commit, tags[-1].name)
         if self._killed is not None:
             move(self._incoming, self._killed.moves)
         for folder in (
@@ -97,8 +95,9 @@ class _Ingest:
     def _discover(self) -> Discovery:
         if self._source == self._incoming:
             self._source.mkdir(parents=True, exist_ok=True)
-        awaiting = [i for i, item in self._items.items() if item["properties"]["satseg:label_source"] != "stem"]
-        found = discover(self._source, self._items, awaiting)
+        known = self._newest.items
+        awaiting = [scene for scene, item in known.items() if item["properties"]["satseg:label_source"] != "stem"]
+        found = discover(self._source, known, awaiting)
         rasters = sum(scene.raster is not None for scene in found.scenes)
         alone = len(found.scenes) - rasters
         say(f"{self._source}: {rasters} scenes, labels alone for {alone}, {len(found.ignored)} other files ignored")
@@ -109,10 +108,10 @@ class _Ingest:
         if self._source == self._incoming and self._killed is not None and self._killed.result is not None:
             clear(self._workspace, self._project.name)  # the killed ingest had done everything but say so
             return IngestResult.model_validate(self._killed.result)
-        if self._source == self._incoming and self._head is not None:
+        if self._source == self._incoming and self._newest.version:
             return IngestResult(
-                message=f"{self._source} holds no scenes; {self._head.name} stays the newest version.",
-                dataset_version=self._head.name,
+                message=f"{self._source} holds no scenes; {self._newest.version} stays the newest version.",
+                dataset_version=self._newest.version,
                 changed=False,
                 scenes=[],
             )
@@ -123,9 +122,9 @@ class _Ingest:
         )
 
     def _check(self, found: Discovery) -> Checked:
-        commit = self._head.commit if self._head is not None else None
-        preparation = Preparation(self._workspace, self._project, self._items, commit, force=self._spec.force)
-        checked = check(found, preparation, self._project, self._items, self._workspace)
+        preparation = Preparation(self._workspace, self._project, self._newest, force=self._spec.force)
+        folder = self._workspace.validation(self._project.name)
+        checked = check(found, preparation, self._project, self._newest, folder)
         for entry in checked.rejected:
             say(f"quarantined {entry.name}: {'; '.join(entry.reasons)}")
             quarantine(self._workspace.quarantine(self._project.name), entry, self._source)
@@ -138,7 +137,7 @@ class _Ingest:
         return f"No scene can be used, so there is no new version. {reasons}{more}. See reasons.json below {folder}."
 
     def _publish(self, fresh: list[Prepared]) -> str:
-        items = dict(sorted({**self._items, **{scene.id: scene.item for scene in fresh}}.items()))
+        items = dict(sorted({**self._newest.items, **{scene.id: scene.item for scene in fresh}}.items()))
         change = Change(
             items=items,
             collection=collection(self._project, items),
@@ -152,8 +151,8 @@ class _Ingest:
             return publish(self._workspace, self._project.name, change, self._summary(fresh))
 
     def _summary(self, fresh: list[Prepared]) -> str:
-        added = [scene.id for scene in fresh if scene.id not in self._items]
-        changed = [scene.id for scene in fresh if scene.id in self._items]
+        added = [scene.id for scene in fresh if scene.id not in self._newest.items]
+        changed = [scene.id for scene in fresh if scene.id in self._newest.items]
         counts = [f"{len(names)} {what}" for names, what in ((added, "added"), (changed, "changed")) if names]
         named = ", ".join([*added, *changed][:10]) + (", …" if len(fresh) > 10 else "")
         return f"{', '.join(counts)} ({named})"

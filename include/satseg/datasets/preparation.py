@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,15 @@ from satseg.datasets.staging import StagedScene, conversion_id, measured, stage_
 from satseg.errors import BadDataError
 from satseg.scenes.grid import Grid
 from satseg.storage.layout import Workspace
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The newest version as an ingest finds it; empty before the first."""
+
+    items: dict[str, dict[str, Any]]
+    commit: str | None = None
+    version: str = ""
 
 
 @dataclass
@@ -49,24 +59,17 @@ class _Labels:
 class Preparation:
     """Prepares the scenes of one ingest, one after the other."""
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        project: ProjectConfig,
-        items: dict[str, dict[str, Any]],
-        commit: str | None,
-        *,
-        force: bool = False,
-    ) -> None:
+    def __init__(self, workspace: Workspace, project: ProjectConfig, newest: Newest, *, force: bool = False) -> None:
         self._workspace = workspace
         self._project = project
-        self._items = items
-        self._commit = commit
+        self._items = newest.items
+        self._commit = newest.commit
         self._staging = workspace.staging(project.name)
         self._files: dict[Path, LabelFile | BadDataError] = {}
         self._used: dict[Path, set[int]] = defaultdict(set)
         self._now = datetime.now(UTC).replace(microsecond=0)
         self._force = force
+        self.before_conversion: Callable[[], None] = lambda: None
 
     def prepare(self, source: SceneSource) -> Prepared:
         """Stage a scene and describe it.
@@ -112,6 +115,7 @@ class Preparation:
             properties = old["properties"]
             if (properties["satseg:source"]["checksum"], properties["satseg:conversion"]) == (checksum, conversion):
                 return None
+        self.before_conversion()
         return stage_scene(source, checksum, conversion, self._project, self._staging)
 
     def _ingested_at(self, staged: StagedScene, old: dict[str, Any] | None) -> datetime:

@@ -120,7 +120,7 @@ def stage_scene(
 
 def _convert(source: SceneSource, checksum: str, conversion: str, project: ProjectConfig, target: Path) -> None:
     assert source.raster is not None
-    header = read_header(source.raster)
+    header = read_header(source.raster, len(project.bands))
     grid = target_grid(header.grid, project.crs, project.gsd_m)
     row = expected(header, grid)
     if reasons := broken(scene_rules(project), row, critical=True):

@@ -14,7 +14,7 @@ from typing import Any
 
 from satseg.datasets.checksums import sha256_of
 from satseg.datasets.repository import GitRepository
-from satseg.errors import BadDataError, LockHeldError, TemporaryError
+from satseg.errors import BadDataError, LockHeldError, SatsegError, TemporaryError
 from satseg.storage.atomic import replacing_directory, replacing_file
 
 _REMOTE = "satseg"
@@ -88,8 +88,16 @@ def push(root: Path, remote: str) -> int:
     Raises:
         TemporaryError: the remote cannot be reached; the version exists all the same.
     """
-    with _open(root, remote) as repo:
-        return int(repo.push(remote=_REMOTE, all_tags=True))
+    try:
+        with _open(root, remote) as repo:
+            return int(repo.push(remote=_REMOTE, all_tags=True))
+    except SatsegError:
+        raise
+    except Exception as error:  # each kind of remote has its own errors
+        raise TemporaryError(
+            f"The dataset version is made, but the DVC remote {remote} (SATSEG_DVC_REMOTE) did not take it: "
+            f"{type(error).__name__}: {error}. Mend the remote and run the same command again."
+        ) from error
 
 
 def _remote_url(remote: str) -> str:

@@ -1,5 +1,6 @@
 """Numbers that describe one patch: brightness, contrast, saturation, sharpness, texture and colour."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 REC_601 = {"red": 0.299, "green": 0.587, "blue": 0.114}
 EPSILON = 1e-6
+RINGS = 12
 
 
 def feature_names(bands: tuple[str, ...]) -> tuple[str, ...]:
@@ -44,24 +46,26 @@ def patch_features(pixels: NDArray[Any], valid: NDArray[np.bool_], bands: tuple[
     Returns:
         (F,) float32, finite, in the order of `feature_names(bands)`.
     """
-    values = pixels.astype(np.float32)
-    inside = values[valid]
-    luminance = _luminance(values, bands)
-    lit = luminance[valid]
+    # bands first: sums over contiguous planes are several times faster than over the last axis
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32).reshape(len(bands), -1)
+    lit = valid.ravel()
+    inside = planes if lit.all() else planes[:, lit]
+    luminance = _luminance(planes, bands)
+    low, high = np.percentile(luminance[lit], (5, 95))
     # nodata becomes the patch's mean so that its border makes no edge of its own brightness
-    filled = luminance if valid.all() else np.where(valid, luminance, lit.mean()).astype(np.float32)
-    moments = np.stack([inside.mean(axis=0, dtype=np.float64), inside.std(axis=0, dtype=np.float64)], axis=1)
-    low, high = np.percentile(lit, (5, 95))
+    filled = np.where(lit, luminance, luminance[lit].mean()).astype(np.float32).reshape(valid.shape)
+    means = inside.mean(axis=1, dtype=np.float64)
+    deviations = np.sqrt(((inside - means[:, None].astype(np.float32)) ** 2).mean(axis=1, dtype=np.float64))
     described = [
-        *moments.ravel(),
+        *np.stack([means, deviations], axis=1).ravel(),
         low,
         high,
-        _saturated_fraction(pixels, valid),
+        _saturated_fraction(inside, pixels.dtype),
         *_sharpness(filled, valid),
         spectral_slope(filled),
     ]
     if len(bands) > 1:
-        described.append(_band_contrast(inside, bands))
+        described.append(_band_contrast(dict(zip(bands, means.tolist(), strict=True))))
     return np.asarray(described, np.float32)
 
 
@@ -73,38 +77,53 @@ def spectral_slope(luminance: NDArray[np.float32]) -> float:
     """
     from scipy import fft
 
-    height, width = luminance.shape
-    window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
-    centred = (luminance - luminance.mean()) * window
-    power = np.abs(fft.rfft2(centred)) ** 2
-    if power.sum() <= EPSILON:
+    centred = luminance - luminance.mean()
+    if np.abs(centred).max() <= EPSILON * np.abs(luminance).max():
         return 0.0
-    radius = np.hypot(fft.fftfreq(height)[:, None], fft.rfftfreq(width)[None, :])
-    rings = 12
-    edges = np.geomspace(2 / min(height, width), 0.5, rings + 1)
-    ring = np.digitize(radius.ravel(), edges) - 1
-    inside = (ring >= 0) & (ring < rings)
-    count = np.bincount(ring[inside], minlength=rings)
-    total = np.bincount(ring[inside], power.ravel()[inside], minlength=rings)
-    used = count > 0
-    centres = np.log(np.sqrt(edges[:-1] * edges[1:]))[used]
-    return float(np.polyfit(centres, np.log(total[used] / count[used] + EPSILON), 1)[0])
+    window, ring, count, weights = _rings(*luminance.shape)
+    power = np.abs(fft.rfft2(centred * window)) ** 2
+    total = np.bincount(ring, power.ravel(), minlength=count.size + 1)[:-1]
+    # relative to the largest, so that the unit of the pixels does not matter; the floor is that of float32
+    mean = total / count
+    return float(weights @ np.log(mean / mean.max() + EPSILON**2))
 
 
-def _luminance(values: NDArray[np.float32], bands: tuple[str, ...]) -> NDArray[np.float32]:
+@lru_cache(maxsize=8)
+def _rings(
+    height: int, width: int
+) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
+    """Return window, ring of each frequency (the last: none), frequencies per ring, and weights that give the slope."""
+    from scipy import fft
+
+    window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
+    radius = np.hypot(fft.fftfreq(height)[:, None], fft.rfftfreq(width)[None, :]).ravel()
+    edges = np.geomspace(2 / min(height, width), 0.5, RINGS + 1)
+    raw = np.digitize(radius, edges) - 1
+    raw[(raw < 0) | (raw >= RINGS)] = RINGS
+    used = np.flatnonzero(np.bincount(raw, minlength=RINGS + 1)[:-1])
+    renumbered = np.full(RINGS + 1, used.size)
+    renumbered[used] = np.arange(used.size)
+    ring = renumbered[raw]
+    middle = np.log(np.sqrt(edges[:-1] * edges[1:]))[used]
+    centred = middle - middle.mean()
+    count = np.bincount(ring, minlength=used.size + 1)[:-1].astype(np.float64)
+    return window, ring, count, centred / (centred**2).sum()
+
+
+def _luminance(planes: NDArray[np.float32], bands: tuple[str, ...]) -> NDArray[np.float32]:
     if set(REC_601) <= set(bands):
         weights = np.asarray([REC_601.get(band, 0.0) for band in bands], np.float32)
     else:
         weights = np.full(len(bands), 1 / len(bands), np.float32)
-    return np.ascontiguousarray(values @ weights)
+    luminance: NDArray[np.float32] = weights @ planes
+    return luminance
 
 
-def _saturated_fraction(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> float:
+def _saturated_fraction(inside: NDArray[np.float32], dtype: np.dtype[Any]) -> float:
     # floating-point scenes have no largest value at which a sensor saturates
-    if not np.issubdtype(pixels.dtype, np.integer):
+    if not np.issubdtype(dtype, np.integer):
         return 0.0
-    full = (pixels == np.iinfo(pixels.dtype).max).any(axis=2)
-    return float(full[valid].mean())
+    return float((inside.max(axis=0) >= np.float32(np.iinfo(dtype).max)).mean())
 
 
 def _sharpness(luminance: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[float, float]:
@@ -120,14 +139,13 @@ def _sharpness(luminance: NDArray[np.float32], valid: NDArray[np.bool_]) -> tupl
     return float(np.hypot(across, down)[core].mean()), float(curvature[core].var(dtype=np.float64))
 
 
-def _band_contrast(inside: NDArray[np.float32], bands: tuple[str, ...]) -> float:
-    mean = dict(zip(bands, inside.mean(axis=0, dtype=np.float64), strict=True))
-    kind = ratio_name(bands)
+def _band_contrast(mean: dict[str, float]) -> float:
+    kind = ratio_name(tuple(mean))
+    if kind == "excess_green":
+        red, green, blue = mean["red"], mean["green"], mean["blue"]
+        return (2 * green - red - blue) / max(abs(red + green + blue), EPSILON)
     if kind == "ndvi":
         first, second = mean["nir"], mean["red"]
-    elif kind == "excess_green":
-        first, second = 2 * mean["green"], mean["red"] + mean["blue"]
-        return float((first - second) / max(abs(mean["red"] + mean["green"] + mean["blue"]), EPSILON))
     else:
-        first, second = mean[bands[0]], mean[bands[-1]]
-    return float((first - second) / max(abs(first + second), EPSILON))
+        first, *_, second = mean.values()
+    return (first - second) / max(abs(first + second), EPSILON)

@@ -46,7 +46,7 @@ def smallest_p_value(units: int, night_units: int, permutations: int) -> float:
 
 
 def deal(observed: NDArray[np.bool_], permutations: int, rng: np.random.Generator) -> Assignments:
-    """Deal the units anew: all distinct ways where they are few, otherwise random ones.
+    """Deal the units anew: all distinct ways where they are few, otherwise as many random ones, each different.
 
     Args:
         observed: (U,) bool, True for units of the night.
@@ -61,9 +61,21 @@ def deal(observed: NDArray[np.bool_], permutations: int, rng: np.random.Generato
             rows[row, list(chosen)] = True
         others = rows[(rows != observed).any(axis=1)]
         return Assignments(np.vstack([observed[None], others]), smallest, exact=True)
-    rows = np.tile(observed, (permutations + 1, 1))
-    rows[1:] = rng.permuted(rows[1:], axis=1)
+    rows = observed[None]
+    while len(rows) <= permutations:
+        drawn = rng.permuted(np.tile(observed, (permutations, 1)), axis=1)
+        rows = _distinct(np.vstack([rows, drawn]))[: permutations + 1]
     return Assignments(rows, smallest, exact=False)
+
+
+def _distinct(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Drop repeated rows and keep the order.
+
+    Without it, how the units really are would be dealt again by chance and raise every p-value; drawing without
+    replacement is exact too (Phipson & Smyth, "Permutation p-values should never be zero", 2010).
+    """
+    first = np.unique(np.packbits(rows, axis=1), axis=0, return_index=True)[1]
+    return rows[np.sort(first)]
 
 
 def ks_distances(

@@ -17,6 +17,7 @@ from satseg.drift.examples import Example, side_by_side
 from satseg.drift.nights import PAGE_FILE, REPORT_FILE, read_report, write_report
 from satseg.drift.permutation import ks_distances
 from satseg.drift.profile import ProfileKind
+from satseg.errors import TemporaryError
 from satseg.stages import DriftReportSpec, DriftResult, DriftStatusSpec
 from satseg.storage.atomic import exclusive, write_text
 from satseg.storage.layout import Workspace
@@ -48,13 +49,19 @@ def run(spec: DriftReportSpec, workspace: Workspace) -> DriftResult:
         result = read_report(workspace, project.name, spec.night)
         evidence = _evidence(workspace, project, result) if result.features else Evidence()
         page = workspace.drift_night(project.name, spec.night) / PAGE_FILE
-        next_step = status.run(DriftStatusSpec(project=project, night=spec.night), workspace)
         result = result.model_copy(update={"report": str(page)})
-        write_text(page, render(project, result, evidence, next_step.message))
+        write_text(page, render(project, result, evidence, _next_step(project, spec.night, workspace)))
         write_report(workspace, project.name, result)
         if result.features:
             _log(workspace, project.name, result, page, evidence.pictures)
     return result
+
+
+def _next_step(project: ProjectConfig, night: str, workspace: Workspace) -> str:
+    try:
+        return status.run(DriftStatusSpec(project=project, night=night), workspace).message
+    except TemporaryError as error:  # a service that is down now is no reason to withhold the page
+        return f"Whether a retraining may start could not be asked: {error}"
 
 
 def render(project: ProjectConfig, result: DriftResult, evidence: Evidence, next_step: str) -> str:

@@ -34,7 +34,7 @@ def run(spec: DriftStatusSpec, workspace: Workspace) -> DriftStatusResult:
         confirmed=confirmed,
         trigger=trigger,
         reason=forbidden or reason,
-        nights=nights,
+        nights=dict(sorted({**nights, spec.night: report.drifted}.items())),
     )
 
 

@@ -112,7 +112,7 @@ def _evaluate(
         raise BadDataError(f"{ref.label} cannot be measured: {reason}. Give a patch set that fits with --patch-set.")
     target = report_folder(workspace, project.name, ref.run_id, patch_set.id)
     remove_stale_temps(target.parent)
-    with replacing_directory(target) as folder, WindowReader(workspace, patch_set) as reader:
+    with replacing_directory(target) as folder, WindowReader(workspace, patch_set, windows) as reader:
         measurement = Measurement(patch_set.classes)
         maps = SceneMaps(folder, measurement, windows, patch_set)
         predict = partial(predict_classes, segmenter, threshold=project.inference.threshold)

@@ -17,7 +17,8 @@ from satseg.patches.patchset import PatchSet
 
 TILE_PX, GAP_PX, LINE_PX = 224, 6, 22
 MAP_MAX_PX = 1200
-COLUMNS = ("image", "label", "prediction", "right / false / missed")
+COLUMNS = ("image", "label", "prediction", "")
+LEGEND = (("right", CORRECT), ("false", FALSE), ("missed", MISSED))
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 
 
@@ -45,6 +46,7 @@ def write_samples(samples: list[Sample], path: Path) -> None:
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
     for column, title in enumerate(COLUMNS):
         pen.text((GAP_PX + column * (TILE_PX + GAP_PX), 3), title, fill=INK, font=font)
+    _legend(pen, 3 * (TILE_PX + GAP_PX) + GAP_PX, 0)
     for number, row in enumerate(samples):
         top = LINE_PX + number * row_px
         pen.text((GAP_PX, top + 3), row.caption, fill=INK, font=font)
@@ -52,6 +54,14 @@ def write_samples(samples: list[Sample], path: Path) -> None:
             picture = Image.fromarray(tile).resize((TILE_PX, TILE_PX), Image.Resampling.NEAREST)
             sheet.paste(picture, (GAP_PX + column * (TILE_PX + GAP_PX), top + LINE_PX))
     sheet.save(path, optimize=True)
+
+
+def _legend(pen: ImageDraw.ImageDraw, left: int, top: int) -> None:
+    font = ImageFont.load_default(size=14)
+    for number, (word, colour) in enumerate(LEGEND):
+        x = left + 72 * number
+        pen.rectangle((x, top + 5, x + 11, top + 16), fill=colour)
+        pen.text((x + 16, top + 3), word, fill=INK, font=font)
 
 
 @dataclass
@@ -83,7 +93,10 @@ class SceneMap:
                 batch.valid[position][rows, cols],
             )
             y, x = -(-top // self._step), -(-left // self._step)
-            self._canvas[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
+            place = self._canvas[y : y + tile.shape[0], x : x + tile.shape[1]]
+            fresh = (place == 255).all(axis=-1)  # pixels that an earlier window has counted keep its colour
+            shown = fresh | batch.valid[position][rows, cols]
+            place[shown] = tile[shown]
 
     def save(self, caption: str, path: Path) -> None:
         """Write the map with a caption and a legend as a PNG."""
@@ -91,9 +104,7 @@ class SceneMap:
         sheet = Image.new("RGB", (max(width, 420), height + 2 * LINE_PX), PAPER)
         pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
         pen.text((4, 3), caption, fill=INK, font=font)
-        for number, (word, colour) in enumerate((("right", CORRECT), ("false", FALSE), ("missed", MISSED))):
-            pen.rectangle((4 + 90 * number, LINE_PX + 4, 16 + 90 * number, LINE_PX + 16), fill=colour)
-            pen.text((22 + 90 * number, LINE_PX + 2), word, fill=INK, font=font)
+        _legend(pen, 4, LINE_PX)
         sheet.paste(Image.fromarray(self._canvas), (0, 2 * LINE_PX))
         sheet.save(path, optimize=True)
 

@@ -1,5 +1,6 @@
 """Read test windows with their labels and with the pixels that hold data."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -51,18 +52,20 @@ class Batch:
 class WindowReader:
     """Reads windows of a patch set; a context manager, because scenes stay open between windows.
 
+    Pixels that an earlier one of `windows` holds too are not valid: each pixel of a scene counts once.
+
     Shards hold pixels and labels. Which pixels are nodata is known only to the scene, so windows that have any are
     looked up there; when the dataset version is gone, `warnings` says so and all their pixels count.
     """
 
-    def __init__(self, workspace: Workspace, patch_set: PatchSet) -> None:
-        self.classes = patch_set.classes
+    def __init__(self, workspace: Workspace, patch_set: PatchSet, windows: Sequence[HeldOut] = ()) -> None:
         self.warnings: list[str] = []
         self._workspace, self._patch_set = workspace, patch_set
         self._shard: tuple[int, NDArray[Any], NDArray[np.uint8]] | None = None
         self._scene: tuple[str, SceneReader | None] | None = None
         self._items: dict[str, dict[str, Any]] | None = None
         self._open = ExitStack()
+        self._repeated = repeated_parts(windows)
 
     def __enter__(self) -> Self:
         return self
@@ -90,8 +93,12 @@ class WindowReader:
     def _valid(self, window: HeldOut) -> NDArray[np.bool_]:
         scene = self._scene_of(window.scene) if window.nodata_fraction > 0 else None
         if scene is None:
-            return np.ones((window.size, window.size), dtype=bool)
-        return scene.valid_mask(window.row, window.col, window.size, window.size)
+            valid = np.ones((window.size, window.size), dtype=bool)
+        else:
+            valid = scene.valid_mask(window.row, window.col, window.size, window.size)
+        for rows, cols in self._repeated.get(window.number, ()):
+            valid[rows, cols] = False
+        return valid
 
     def _scene_of(self, scene: str) -> SceneReader | None:
         if self._scene is None or self._scene[0] != scene:
@@ -111,6 +118,31 @@ class WindowReader:
             self.warnings.append(f"Nodata pixels of scene {scene} are counted as data: {error}")
             return None
         return materialise(self._workspace, project, commit, {scene: self._items[scene]})[0].path
+
+
+def repeated_parts(windows: Sequence[HeldOut]) -> dict[int, list[tuple[slice, slice]]]:
+    """Return, by window number, the (rows, columns) of a window that earlier windows of the same scene cover.
+
+    The last windows of a row or column of windows are shifted inward to end at the edge and overlap their neighbours.
+    """
+    cells: dict[tuple[str, int, int], list[HeldOut]] = defaultdict(list)
+    parts: dict[int, list[tuple[slice, slice]]] = defaultdict(list)
+    for window in windows:
+        rows = (window.row // window.size, (window.row + window.size - 1) // window.size)
+        cols = (window.col // window.size, (window.col + window.size - 1) // window.size)
+        touched = {(window.scene, row, col) for row in rows for col in cols}
+        earlier = {other.number: other for cell in touched for other in cells[cell]}
+        for other in earlier.values():
+            down, right = other.row - window.row, other.col - window.col
+            if abs(down) < window.size and abs(right) < window.size:
+                parts[window.number].append((_shared(down, window.size), _shared(right, window.size)))
+        for cell in touched:
+            cells[cell].append(window)
+    return dict(parts)
+
+
+def _shared(offset: int, size: int) -> slice:
+    return slice(max(offset, 0), size + min(offset, 0))
 
 
 def held_out(patch_set: PatchSet) -> list[HeldOut]:

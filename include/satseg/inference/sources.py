@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.vrt import WarpedVRT
 
-from satseg.datasets.catalog import DatasetVersion, open_version
+from satseg.datasets.catalog import DatasetVersion, SceneRecord, open_version
 from satseg.datasets.checksums import sha256_of
 from satseg.errors import BadDataError, ConfigurationError, NotFoundError
 from satseg.models.interface import ModelDescription
@@ -60,19 +60,25 @@ def resolve_scenes(references: list[str], project: str, workspace: Workspace) ->
 def _resolve(reference: str, dataset: DatasetVersion | None) -> SceneInput:
     records = {record.id: record for record in dataset.scenes} if dataset else {}
     if dataset and (record := records.get(reference)):
-        acquired = record.item.get("properties", {}).get("datetime")
-        return SceneInput(record.id, record.path, record.checksum, record.source_checksum, dataset.name, acquired)
+        return _of_dataset(record, dataset)
     path = Path(reference)
     if path.is_file():
         checksum = sha256_of(path)
         scene_id = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_")[:100] or "scene"
         known = records.get(scene_id)
-        if known and checksum not in {known.checksum, known.source_checksum}:
+        if dataset and known and checksum in {known.checksum, known.source_checksum}:
+            return _of_dataset(known, dataset)
+        if known:
             scene_id = f"{scene_id}-{checksum[:8]}"  # a stranger of the same name must not replace the scene's map
         return SceneInput(scene_id, path.resolve(), checksum, checksum, None)
     near = difflib.get_close_matches(reference, records, n=3, cutoff=0.4) or sorted(records)[:5]
     hint = f"nearest scene ids of {dataset.name}: {', '.join(near)}" if dataset else "the project has no dataset yet"
     raise ConfigurationError(f"'{reference}' is neither a scene of the dataset nor a file; {hint}.")
+
+
+def _of_dataset(record: SceneRecord, dataset: DatasetVersion) -> SceneInput:
+    acquired = record.item.get("properties", {}).get("datetime")
+    return SceneInput(record.id, record.path, record.checksum, record.source_checksum, dataset.name, acquired)
 
 
 class SceneRows:

@@ -43,12 +43,9 @@ def find_target(workspace: Workspace, project: str, text: str) -> Target:
     prefix, separator, rest = text.partition(":")
     if separator and prefix in PREFIXES:
         found = _by_kind(workspace, project, PREFIXES[prefix], rest)
-    elif os.sep in text and not text.startswith("models:"):
-        found = _by_path(workspace, project, Path(text))
     else:
-        names: tuple[Kind, ...] = ("dataset_version", "patch_set", "model_version", "scene")
-        matches = [target for kind in names if (target := _by_kind(workspace, project, kind, text)) is not None]
-        found = _first(matches) or _by_path(workspace, project, Path(text))
+        found = _by_path(workspace, project, Path(text)) if os.sep in text else None
+        found = found or _by_name(workspace, project, text) or _by_path(workspace, project, Path(text))
     if found is None:
         raise NotFoundError(
             f"Nothing called '{text}' has a lineage in project '{project}'. {_offers(workspace, project)}"
@@ -56,7 +53,9 @@ def find_target(workspace: Workspace, project: str, text: str) -> Target:
     return found
 
 
-def _first(matches: list[Target]) -> Target | None:
+def _by_name(workspace: Workspace, project: str, text: str) -> Target | None:
+    names: tuple[Kind, ...] = ("dataset_version", "patch_set", "model_version", "scene")
+    matches = [target for kind in names if (target := _by_kind(workspace, project, kind, text)) is not None]
     if not matches:
         return None
     prefixes = {kind: prefix for prefix, kind in PREFIXES.items()}

@@ -5,12 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from satseg.patches.probes import Probes
+
 TRAIN, VAL, TEST = 0, 1, 2
 FREE = -1
 MISSING_SPLIT, MISSING_CLASS = 1000.0, 10.0
-DENSITY_WEIGHT, SPREAD_WEIGHT, CUT_WEIGHT, VAL_TEST_CUT = 1.0, 0.5, 0.5, 3.0
+AREA_WEIGHTS = (3.0, 1.0, 1.0)  # of train, val, test
+DENSITY_WEIGHT, SPREAD_WEIGHT, VAL_TEST_WEIGHT = 1.0, 0.3, 1.0
 DIAGONAL = 0.25
-SMALL = 64  # up to so many blocks several restarts are cheap
+SMALL, RESTARTS = 64, 6  # up to so many blocks several starts are cheap
+PATIENCE, MOST_MOVES = 15, 60_000  # moves per block without gain until a climb ends
+TINY = 1e-9
+Edges = list[list[tuple[int, float]]]
 
 
 @dataclass(frozen=True)
@@ -22,149 +28,172 @@ class BlockTable:
         scene: (B,) number of the block's scene.
         place: (B, 2) block row and column within the scene.
         fixed: (B,) split of blocks that are assigned already, FREE for the others.
+        probes: possible training windows over the same blocks.
     """
 
     areas: NDArray[np.float64]
     scene: NDArray[np.int64]
     place: NDArray[np.int64]
     fixed: NDArray[np.int64]
+    probes: Probes
 
 
 def assign(table: BlockTable, fractions: tuple[float, float, float], seed: int) -> NDArray[np.int64]:
     """Return the split of every block, (B,); fixed blocks keep theirs.
 
-    The score to be minimised adds, relative to the wanted fractions, the deviation of each split's area and of
-    each class in it, the deviation of its class density from the whole, the unevenness between scenes, and
-    the length of the border between splits (along which the buffer costs windows). Found by seeded hill climbing
-    over moves and swaps; a method for stratified block splits, in the spirit of Sechidis et al. 2011 (iterative
-    stratification) with a compactness term.
+    The score to be minimised adds, relative to the wanted fractions: how far the area of each split and of each
+    class in it is off, for train counted over the windows the buffer leaves; how far the class density of each
+    split is from the whole; the unevenness between scenes; and the border between val and test, along which the
+    buffer costs val windows. It is found by seeded hill climbing over moves and swaps: stratification as in
+    Sechidis et al. 2011, "On the stratification of multi-label data", with a spatial cost.
     """
     free = np.flatnonzero(table.fixed == FREE)
     if not len(free):
         return table.fixed.copy()
-    rng = np.random.default_rng(seed)
-    search = _Search(table, np.asarray(fractions, dtype=float), rng)
-    restarts = 8 if len(free) <= SMALL else 1
-    results = [search.climb(free) for _ in range(restarts)]
-    return min(results, key=lambda result: result[0])[1]
+    search = _Search(table, fractions, np.random.default_rng(seed))
+    results = [search.climb() for _ in range(RESTARTS if len(free) <= SMALL else 1)]
+    return np.array(min(results, key=lambda result: result[0])[1], dtype=np.int64)
+
+
+class _State:
+    """An assignment and the sums its score is made of, kept up to date move by move.
+
+    The sums are plain lists: a search does ten thousands of tiny additions, for which NumPy calls cost too much.
+    """
+
+    def __init__(self, table: BlockTable, edges: Edges, goal: list[float], splits: list[int]) -> None:
+        self._amounts: list[list[float]] = np.hstack([table.areas, table.areas > 0]).tolist()
+        self._scene: list[int] = table.scene.tolist()
+        self._edges = edges
+        self._goal = goal
+        self._probes = table.probes
+        self.splits = [TRAIN] * len(splits)
+        columns = len(self._amounts[0])
+        self.sums = [[0.0] * columns for _ in range(3)]
+        self.sums[TRAIN] = np.sum(self._amounts, axis=0).tolist()
+        scene_areas = np.bincount(table.scene, table.areas[:, 0])
+        self._scene_total: list[float] = (scene_areas + TINY).tolist()
+        self._all = float(scene_areas.sum()) + TINY
+        self._scene_sums = [[area, 0.0, 0.0] for area in scene_areas.tolist()]
+        self.uneven = sum(self._unevenness(scene) for scene in range(len(self._scene_sums)))
+        self.val_test_border = 0.0
+        self.train_windows = table.probes.areas.sum(axis=0)
+        self._held_out_near = np.zeros(len(table.probes.areas), dtype=np.int64)
+        self.apply({block: split for block, split in enumerate(splits) if split != TRAIN})
+
+    def apply(self, changes: dict[int, int]) -> dict[int, int]:
+        """Move blocks to other splits; returns the changes that undo it."""
+        undo = {block: self.splits[block] for block in changes}
+        for block, new in changes.items():
+            old, amounts, scene = self.splits[block], self._amounts[block], self._scene[block]
+            before, after = self.sums[old], self.sums[new]
+            for column, amount in enumerate(amounts):
+                before[column] -= amount
+                after[column] += amount
+            self.uneven -= self._unevenness(scene)
+            self._scene_sums[scene][old] -= amounts[0]
+            self._scene_sums[scene][new] += amounts[0]
+            self.uneven += self._unevenness(scene)
+            for other, length in self._edges[block]:
+                neighbour = self.splits[other]
+                if neighbour != TRAIN:
+                    opposite = VAL + TEST - neighbour
+                    self.val_test_border += length * ((new == opposite) - (old == opposite))
+            self._hold_out(block, (new != TRAIN) - (old != TRAIN))
+            self.splits[block] = new
+        return undo
+
+    def _unevenness(self, scene: int) -> float:
+        total = self._scene_total[scene]
+        off = 0.0
+        for part, goal in zip(self._scene_sums[scene], self._goal, strict=True):
+            off += abs(part / total - goal)
+        return off * total / self._all
+
+    def _hold_out(self, block: int, change: int) -> None:
+        near = self._probes.near[block]
+        if change > 0:
+            self.train_windows -= self._probes.areas[near[self._held_out_near[near] == 0]].sum(axis=0)
+        if change:
+            self._held_out_near[near] += change
+        if change < 0:
+            self.train_windows += self._probes.areas[near[self._held_out_near[near] == 0]].sum(axis=0)
 
 
 class _Search:
-    def __init__(self, table: BlockTable, fractions: NDArray[np.float64], rng: np.random.Generator) -> None:
+    """Hill climbing over the blocks that are free."""
+
+    def __init__(self, table: BlockTable, fractions: tuple[float, float, float], rng: np.random.Generator) -> None:
         self._table = table
-        self._fractions = fractions
+        self._goal = list(fractions)
         self._rng = rng
+        self._free: list[int] = np.flatnonzero(table.fixed == FREE).tolist()
         self._wanted = [split for split in (TRAIN, VAL, TEST) if fractions[split] > 0]
-        self._totals = np.maximum(table.areas.sum(axis=0), 1e-9)
-        self._has = table.areas > 0
-        # a class can be in every split only when at least as many blocks hold it
-        self._must_have = self._has.sum(axis=0) >= len(self._wanted)
-        self._scenes = int(table.scene.max()) + 1
-        scene_areas = np.bincount(table.scene, table.areas[:, 0], minlength=self._scenes)
-        self._scene_areas = np.maximum(scene_areas, 1e-9)
         self._edges = _neighbours(table)
+        has = table.areas > 0
+        self._totals: list[float] = np.maximum(table.areas.sum(axis=0), TINY).tolist()
+        self._window_totals: list[float] = np.maximum(table.probes.areas.sum(axis=0), TINY).tolist()
+        # a class can be in every split only when at least as many blocks hold it
+        self._must_have = [int(count) >= len(self._wanted) for count in has.sum(axis=0)]
+        self._known = [int(count) > 0 for count in has.sum(axis=0)]
         held_out = (fractions[VAL] + fractions[TEST]) * len(table.scene)
-        self._cut_scale = CUT_WEIGHT / max(4.0 * held_out, 1.0)
+        self._border_scale = VAL_TEST_WEIGHT / max(held_out, 1.0)
 
-    def climb(self, free: NDArray[np.int64]) -> tuple[float, NDArray[np.int64]]:
-        """Start at random, then keep every move or swap that does not worsen the score."""
-        splits = self._start(free)
-        sums = self._sums(splits)
-        scene_sums = self._scene_sums(splits)
-        cut = self._whole_cut(splits)
-        best = self._score(sums, scene_sums, cut)
-        for _ in range(min(500 + 60 * len(free), 60_000)):
-            i = int(self._rng.choice(free))
-            target = int(self._rng.choice(self._wanted))
-            changes = {i: target}
-            if self._rng.random() < 0.5:
-                j = int(self._rng.choice(free))
-                if splits[j] == target and i != j:
-                    changes[j] = int(splits[i])
-            if splits[i] == target:
+    def climb(self) -> tuple[float, list[int]]:
+        """Start at random, then keep every move or swap that does not worsen the score; returns score and splits."""
+        state = _State(self._table, self._edges, self._goal, self._start())
+        best, since = self._score(state), 0
+        free, wanted = self._free, self._wanted
+        patience = 200 + PATIENCE * len(free)
+        for _ in range(min(10 * patience, MOST_MOVES)):
+            first, second, third = self._rng.random(3)
+            i, target = free[int(first * len(free))], wanted[int(second * len(wanted))]
+            if state.splits[i] == target:
                 continue
-            cut_change = self._change(splits, sums, scene_sums, changes)
-            score = self._score(sums, scene_sums, cut + cut_change)
+            changes = {i: target}
+            j = free[int(third * len(free))]
+            if state.splits[j] == target:
+                changes[j] = state.splits[i]
+            undo = state.apply(changes)
+            score = self._score(state)
+            since = 0 if score < best - TINY else since + 1
             if score <= best:
-                best, cut = score, cut + cut_change
+                best = score
             else:
-                back = {block: old for block, old in self._undo}
-                self._change(splits, sums, scene_sums, back)
-        return best, splits
+                state.apply(undo)
+            if since > patience:
+                break
+        return best, state.splits
 
-    def _start(self, free: NDArray[np.int64]) -> NDArray[np.int64]:
-        splits = self._table.fixed.copy()
-        order = self._rng.permutation(free)
-        splits[order] = TRAIN if TRAIN in self._wanted else self._wanted[0]
-        count = 0
-        for split in (TEST, VAL):
-            take = round(float(self._fractions[split]) * len(order))
-            splits[order[count : count + take]] = split
-            count += take
+    def _start(self) -> list[int]:
+        splits: list[int] = self._table.fixed.tolist()
+        order: list[int] = self._rng.permutation(self._free).tolist()
+        counts = [round(self._goal[split] * len(order)) for split in (TEST, VAL)]
+        for place, block in enumerate(order):
+            splits[block] = TEST if place < counts[0] else VAL if place < sum(counts) else self._wanted[0]
         return splits
 
-    def _sums(self, splits: NDArray[np.int64]) -> NDArray[np.float64]:
-        sums = np.zeros((3, self._table.areas.shape[1] * 2))
-        np.add.at(sums, splits, np.hstack([self._table.areas, self._has]))
-        return sums
-
-    def _scene_sums(self, splits: NDArray[np.int64]) -> NDArray[np.float64]:
-        sums = np.zeros((self._scenes, 3))
-        np.add.at(sums, (self._table.scene, splits), self._table.areas[:, 0])
-        return sums
-
-    def _whole_cut(self, splits: NDArray[np.int64]) -> float:
-        return sum(
-            _cost(splits[i], splits[j]) * length for i, edges in enumerate(self._edges) for j, length in edges if i < j
-        )
-
-    def _change(
-        self,
-        splits: NDArray[np.int64],
-        sums: NDArray[np.float64],
-        scene_sums: NDArray[np.float64],
-        changes: dict[int, int],
-    ) -> float:
-        """Apply changes in place, remember how to undo them, and return the change of the cut."""
-        areas, cut = self._table.areas, 0.0
-        self._undo = [(block, int(splits[block])) for block in changes]
-        for block, new in changes.items():
-            old = int(splits[block])
-            row = np.concatenate([areas[block], self._has[block]])
-            sums[old] -= row
-            sums[new] += row
-            scene_sums[self._table.scene[block], old] -= areas[block, 0]
-            scene_sums[self._table.scene[block], new] += areas[block, 0]
-            for other, length in self._edges[block]:
-                cut += (_cost(new, splits[other]) - _cost(old, splits[other])) * length
-            splits[block] = new
-        return cut
-
-    def _score(self, sums: NDArray[np.float64], scene_sums: NDArray[np.float64], cut: float) -> float:
-        columns = self._table.areas.shape[1]
-        wanted, goal = self._wanted, self._fractions[self._wanted][:, None]
-        counts = np.round(sums[wanted, columns:])
-        shares = sums[wanted, :columns] / self._totals
-        missing = (counts < 1) & self._must_have
-        score = MISSING_SPLIT * missing[:, 0].sum() + MISSING_CLASS * missing[:, 1:].sum()
-        score += ((shares / goal - 1) ** 2).mean(axis=1).sum()
-        if columns > 1:
-            density = shares[:, 1:] / np.maximum(shares[:, :1], 1e-9)
-            known = self._has[:, 1:].any(axis=0)
-            score += DENSITY_WEIGHT * (((density - 1) ** 2) * known).mean(axis=1).sum()
-        per_scene = scene_sums[:, wanted] / self._scene_areas[:, None]
-        weights = self._scene_areas / self._scene_areas.sum()
-        uneven = (np.abs(per_scene - goal.T) * weights[:, None]).sum()
-        return float(score + SPREAD_WEIGHT * uneven + self._cut_scale * cut)
+    def _score(self, state: _State) -> float:
+        columns = len(self._totals)
+        score = SPREAD_WEIGHT * state.uneven + self._border_scale * state.val_test_border
+        windows = state.train_windows.tolist()
+        for split in self._wanted:
+            sums, goal = state.sums[split], self._goal[split]
+            for column in range(columns):
+                share = sums[column] / self._totals[column]
+                if split == TRAIN:
+                    share = min(share, windows[column] / self._window_totals[column])
+                score += AREA_WEIGHTS[split] * (share / goal - 1) ** 2 / columns
+                if self._must_have[column] and sums[columns + column] < 0.5:
+                    score += MISSING_SPLIT if column == 0 else MISSING_CLASS
+                if column == 0:
+                    area = max(share, TINY)
+                elif self._known[column]:
+                    score += DENSITY_WEIGHT * min((share / area - 1) ** 2, MISSING_CLASS) / (columns - 1)
+        return score
 
 
-def _cost(a: int, b: int) -> float:
-    if a == b:
-        return 0.0
-    return VAL_TEST_CUT if TRAIN not in {a, b} else 1.0
-
-
-def _neighbours(table: BlockTable) -> list[list[tuple[int, float]]]:
+def _neighbours(table: BlockTable) -> Edges:
     """Return for each block its neighbours in the same scene and the weight of their common border."""
     where = {
         (int(scene), int(row), int(col)): i
@@ -172,7 +201,7 @@ def _neighbours(table: BlockTable) -> list[list[tuple[int, float]]]:
         if table.areas[i, 0] > 0
     }
     steps = [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if (a, b) != (0, 0)]
-    result: list[list[tuple[int, float]]] = [[] for _ in table.scene]
+    result: Edges = [[] for _ in table.scene]
     for (scene, row, col), i in where.items():
         for down, right in steps:
             j = where.get((scene, row + down, col + right))

@@ -59,12 +59,12 @@ class SceneGround:
         down, across = self.metres_per_pixel()
         return Margin(math.ceil(config.buffer_m / down - ROUNDING), math.ceil(config.buffer_m / across - ROUNDING))
 
-    def outlines(self, rects: NDArray[np.int64], other: "SceneGround") -> NDArray[np.object_]:
+    def outlines(self, rects: NDArray[np.float64], other: "SceneGround") -> NDArray[np.object_]:
         """Return rectangles of this scene as shapely polygons in the pixels (x = column, y = row) of `other`."""
         if other is self:
             boxes: NDArray[np.object_] = shapely.box(rects[:, 1], rects[:, 0], rects[:, 3], rects[:, 2])
             return boxes
-        corners = self.corners(rects.astype(float), str(self.crs))
+        corners = self.corners(rects, str(self.crs))
         polygons: NDArray[np.object_] = shapely.polygons(other.pixels(corners, str(self.crs)))
         return polygons
 
@@ -125,4 +125,5 @@ def overlap_shares(polygons: Sequence[shapely.Polygon], others: Sequence[shapely
     which, found = tree.query(list(polygons), predicate="intersects")
     areas = shapely.area(shapely.intersection(np.asarray(polygons)[which], np.asarray(others)[found]))
     np.add.at(shares, which, areas)
-    return shares / np.maximum(shapely.area(np.asarray(polygons)), np.finfo(float).tiny)
+    covered: NDArray[np.float64] = shares / np.maximum(shapely.area(np.asarray(polygons)), np.finfo(float).tiny)
+    return covered

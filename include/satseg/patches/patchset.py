@@ -171,6 +171,11 @@ def open_patch_set(workspace: Workspace, project_name: str, patch_set: str | Non
     )
 
 
+def first_problem(error: Exception) -> str:
+    """Return in one line why a file could not be read."""
+    return error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+
+
 def _latest(workspace: Workspace, project_name: str) -> str | None:
     # `satseg patch` may name a set again that is not the youngest (a parameter changed and changed back)
     try:
@@ -193,5 +198,5 @@ def _read(path: Path, model: type[M]) -> M:
         return model.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, ValidationError) as error:
         raise BadDataError(
-            f"{path} is damaged ({error}). Remove the folder {path.parent} and run satseg patch again."
+            f"{path} is damaged ({first_problem(error)}). Remove the folder {path.parent} and run satseg patch again."
         ) from error

@@ -1,38 +1,30 @@
 """The fixed split plan: which ground is train, val or test, extended by later versions and never changed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import shapely
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from satseg.annotations.table import read_table
 from satseg.config.project import PatchConfig, content_id
 from satseg.datasets.catalog import SceneRecord
 from satseg.errors import BadDataError
-from satseg.patches.assignment import FREE, TEST, TRAIN, VAL, BlockTable, assign
-from satseg.patches.blocks import class_areas, valid_areas
-from satseg.patches.ground import WGS84, ground_of, overlap_shares
-from satseg.patches.windows import Block, block_grid
+from satseg.patches.patchset import first_problem
+from satseg.patches.windows import Block
 from satseg.storage.atomic import write_json
 
 PLAN_FILE = "split.json"
-NAMES: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
-NUMBERS = {"train": TRAIN, "val": VAL, "test": TEST}
-INHERIT_SHARE = 0.5 - 1e-9
 Ring = tuple[tuple[float, float], ...]
 
 
 class _Stored(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PlannedBlock(_Stored):
-    """One block: its pixels (top, left, bottom, right), its corners in longitude and latitude, its fate."""
+    """One block: its pixels (top, left, bottom, right), its corners in longitude and latitude, and its fate."""
 
+    name: str
     rect: tuple[int, int, int, int]
     lonlat: Ring | None
     split: Literal["train", "val", "test"]
@@ -40,22 +32,22 @@ class PlannedBlock(_Stored):
 
 
 class PlannedScene(_Stored):
-    """The blocks of one scene grid, row by row."""
+    """The blocks of one scene as it lay when they were assigned, row by row."""
 
     scene: str
     crs: str | None
     transform: tuple[float, ...]
     height: int
     width: int
-    blocks: dict[str, PlannedBlock]
+    blocks: tuple[PlannedBlock, ...]
 
     def grid(self) -> list[Block]:
         """Return the blocks' geometry."""
-        return [Block(name, *block.rect) for name, block in self.blocks.items()]
+        return [Block(block.name, *block.rect) for block in self.blocks]
 
     def splits(self) -> dict[str, str]:
         """Return the split of each block."""
-        return {name: block.split for name, block in self.blocks.items()}
+        return {block.name: block.split for block in self.blocks}
 
 
 class SplitPlan(_Stored):
@@ -69,18 +61,30 @@ class SplitPlan(_Stored):
     reference_version: str
     scenes: dict[str, PlannedScene] = {}
 
-    @property
-    def fractions(self) -> tuple[float, float, float]:
-        """Wanted area fractions of train, val and test."""
-        return 1.0 - self.val_fraction - self.test_fraction, self.val_fraction, self.test_fraction
+    def scene(self, record: SceneRecord) -> PlannedScene:
+        """Return the blocks of a scene as it lies now.
 
-    def scene(self, record: SceneRecord) -> PlannedScene | None:
-        """Return the blocks of a scene as it lies now, None when they are not assigned yet."""
-        return self.scenes.get(grid_key(record))
+        Raises:
+            BadDataError: they are not assigned yet.
+        """
+        planned = self.scenes.get(grid_key(record))
+        if planned is None:
+            raise BadDataError(
+                f"The blocks of scene '{record.id}' are not assigned yet. Run satseg patch with --step plan first."
+            )
+        return planned
+
+    def missing(self, records: Iterable[SceneRecord]) -> list[SceneRecord]:
+        """Return the scenes whose blocks are not assigned yet."""
+        return [record for record in records if grid_key(record) not in self.scenes]
 
     def is_reference(self, block: PlannedBlock) -> bool:
         """Whether a block is held out since the first patch set."""
         return block.split != "train" and block.cohort == self.reference_version
+
+    def with_scenes(self, scenes: dict[str, PlannedScene]) -> "SplitPlan":
+        """Return the plan with more scenes."""
+        return self.model_copy(update={"scenes": {**self.scenes, **scenes}})
 
 
 class _PlanFile(_Stored):
@@ -90,28 +94,40 @@ class _PlanFile(_Stored):
 
 def grid_key(record: SceneRecord) -> str:
     """Return the key of a scene's blocks: a scene replaced by one of another size or place gets new ones."""
-    return f"{record.id}@{content_id(record.crs, record.transform, record.height, record.width)[:8]}"
+    return f"{record.id}@{content_id(record.crs, list(record.transform), record.height, record.width)[:8]}"
 
 
-def plan_key(config: PatchConfig) -> str:
-    """Return the id of the plan these parameters belong to."""
-    return content_id("split", config.block_px, config.val_fraction, config.test_fraction, config.seed)
+def empty_plan(config: PatchConfig, version: str) -> SplitPlan:
+    """Return a plan without blocks, whose first blocks will be those of `version`."""
+    return SplitPlan(
+        key=content_id("split", config.block_px, config.val_fraction, config.test_fraction, config.seed),
+        block_px=config.block_px,
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        seed=config.seed,
+        reference_version=version,
+    )
 
 
-def read_plan(folder: Path, config: PatchConfig) -> SplitPlan | None:
-    """Return the split plan for these parameters, None when there is none yet."""
-    return _read(folder / PLAN_FILE).plans.get(plan_key(config))
+def read_plans(folder: Path) -> dict[str, SplitPlan]:
+    """Return the split plans of a project by key.
+
+    Raises:
+        BadDataError: the file is damaged; it is not replaced, because it says which ground was never trained on.
+    """
+    path = folder / PLAN_FILE
+    if not path.exists():
+        return {}
+    try:
+        return _PlanFile.model_validate_json(path.read_text(encoding="utf-8")).plans
+    except (OSError, ValueError, ValidationError) as error:
+        raise BadDataError(
+            f"The split plan {path} is damaged ({first_problem(error)}). Restore it from a backup; removing it starts "
+            "a new split, in which earlier models may have been trained on the new test blocks."
+        ) from error
 
 
-def write_plan(folder: Path, plan: SplitPlan) -> bool:
-    """Store a plan beside those of other parameters; returns whether it is the project's first."""
-    plans = _read(folder / PLAN_FILE).plans
-    first = not set(plans) - {plan.key}
-    stored = _PlanFile(plans={**plans, plan.key: plan})
-    # the order of blocks is the order of the grid, which sorted keys would break for ten and more
-    text = stored.model_dump(mode="json")
-    for entry in text["plans"].values():
-        for scene in entry["scenes"].values():
-            scene["blocks"] = [{"name": name, **block} for name, block in scene["blocks"].items()]
-    write_json(folder / PLAN_FILE, text)
-    return first
+def write_plan(folder: Path, plan: SplitPlan) -> None:
+    """Store a plan beside those of other parameters. Call it holding the project's plan lock."""
+    stored = _PlanFile(plans={**read_plans(folder), plan.key: plan})
+    write_json(folder / PLAN_FILE, stored.model_dump(mode="json"))

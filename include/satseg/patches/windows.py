@@ -3,7 +3,7 @@
 Rectangles are (top, left, bottom, right) in pixels, the last two exclusive.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -42,6 +42,16 @@ class Margin(NamedTuple):
 
     rows: int
     cols: int
+
+
+@dataclass(frozen=True)
+class SceneBlocks:
+    """A scene's size in pixels, its block grid row by row, and the split of each block by name."""
+
+    height: int
+    width: int
+    blocks: Sequence[Block]
+    splits: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -93,16 +103,14 @@ def held_out_starts(start: int, end: int, extent: int, size: int) -> list[int]:
     return sorted({max(0, min(position, extent - size)) for position in starts})
 
 
-def held_out_windows(
-    blocks: Iterable[Block], splits: dict[str, str], split: str, height: int, width: int, size: int
-) -> list[Window]:
+def held_out_windows(scene: SceneBlocks, split: str, size: int) -> list[Window]:
     """Return the windows of all blocks of one held-out split."""
     return [
         Window(row, col, split, block.name)
-        for block in blocks
-        if splits[block.name] == split
-        for row in held_out_starts(block.top, block.bottom, height, size)
-        for col in held_out_starts(block.left, block.right, width, size)
+        for block in scene.blocks
+        if scene.splits[block.name] == split
+        for row in held_out_starts(block.top, block.bottom, scene.height, size)
+        for col in held_out_starts(block.left, block.right, scene.width, size)
     ]
 
 
@@ -138,34 +146,21 @@ class SceneLayout:
     dropped, so that training uses the ground up to the buffer.
     """
 
-    def __init__(
-        self,
-        size: tuple[int, int],
-        blocks: Sequence[Block],
-        splits: dict[str, str],
-        foreign: HeldOut,
-        margin: Margin,
-        config: PatchConfig,
-    ) -> None:
-        self.height, self.width = size
-        self._blocks = blocks
-        self._splits = splits
+    def __init__(self, scene: SceneBlocks, foreign: HeldOut, margin: Margin, config: PatchConfig) -> None:
+        self._scene = scene
+        self._splits = scene.splits
         self._foreign = foreign
         self._margin = margin
         self._config = config
-        self._row_edges = np.unique([block.top for block in blocks])
-        self._col_edges = np.unique([block.left for block in blocks])
+        self._row_edges = np.unique([block.top for block in scene.blocks])
+        self._col_edges = np.unique([block.left for block in scene.blocks])
 
     def windows(self) -> list[Window]:
         """Return all windows, held-out ones first; those with an empty reason are free of leaks."""
         size = self._config.size_px
-        held = [
-            held_out_windows(self._blocks, self._splits, split, self.height, self.width, size)
-            for split in ("test", "val")
-        ]
-        test = held[0]
+        test = held_out_windows(self._scene, "test", size)
         test_rects = np.vstack([rects_of(test, size), self._foreign.test])
-        val = self._clear_of(held[1], test_rects)
+        val = self._clear_of(held_out_windows(self._scene, "val", size), test_rects)
         kept_val = [window for window in val if not window.reason]
         obstacles = np.vstack([test_rects, rects_of(kept_val, size), self._foreign.val])
         return [*test, *val, *self._train(obstacles)]
@@ -180,7 +175,7 @@ class SceneLayout:
 
     def _train(self, obstacles: Rects) -> list[Window]:
         size, stride = self._config.size_px, self._config.stride_px
-        rows, cols = axis_starts(self.height, size, stride), axis_starts(self.width, size, stride)
+        rows, cols = axis_starts(self._scene.height, size, stride), axis_starts(self._scene.width, size, stride)
         grid = [Window(row, col, "train", self._block_at(row, col)) for row, col in product(rows, cols)]
         rects = rects_of(grid, size)
         near = neighbours(rects, obstacles, self._margin.rows + stride, self._margin.cols + stride)
@@ -206,10 +201,10 @@ class SceneLayout:
     def _moved(self, rect: NDArray[np.int64], near: Rects) -> Window | None:
         """Return the nearest place less than a stride away that is free and centred in a train block."""
         size = self._config.size_px
-        rows = self._escapes(int(rect[0]), near[:, [0, 2]], self._margin.rows, self.height)
-        cols = self._escapes(int(rect[1]), near[:, [1, 3]], self._margin.cols, self.width)
-        places = sorted(product(rows, cols), key=lambda place: (abs(place[0] - rect[0]) + abs(place[1] - rect[1]), place))
-        for row, col in places:
+        rows = self._escapes(int(rect[0]), near[:, [0, 2]], self._margin.rows, self._scene.height)
+        cols = self._escapes(int(rect[1]), near[:, [1, 3]], self._margin.cols, self._scene.width)
+        distances = [(abs(row - int(rect[0])) + abs(col - int(rect[1])), row, col) for row, col in product(rows, cols)]
+        for _, row, col in sorted(distances):
             moved = np.array([row, col, row + size, col + size])
             block = self._block_at(row, col)
             if self._splits[block] == "train" and not too_close(moved, near, self._margin).any():
@@ -225,7 +220,7 @@ class SceneLayout:
 
     def _block_at(self, row: int, col: int) -> str:
         """Return the name of the block that holds the centre of the window at (row, col)."""
-        half = self._config.size_px / 2
-        i = np.searchsorted(self._row_edges, min(row + half, self.height - 1), side="right") - 1
-        j = np.searchsorted(self._col_edges, min(col + half, self.width - 1), side="right") - 1
-        return self._blocks[i * len(self._col_edges) + j].name
+        middle = self._config.size_px // 2
+        i = np.searchsorted(self._row_edges, min(row + middle, self._scene.height - 1), side="right") - 1
+        j = np.searchsorted(self._col_edges, min(col + middle, self._scene.width - 1), side="right") - 1
+        return self._scene.blocks[int(i) * len(self._col_edges) + int(j)].name

@@ -15,6 +15,8 @@ from satseg.storage.layout import Workspace
 from satseg.tracking.models import VersionRecord, resolve_model, versions
 from satseg.tracking.runs import RunRecord, get_run
 
+OWN_NAMES = ("satseg.model_uri", "satseg.run_key")  # different for any two models, so they tell nothing
+
 
 class ModelRow(BaseModel):
     """One version in a list."""
@@ -152,7 +154,8 @@ def compare_models(workspace: Workspace, project_name: str, first: str, second: 
 
 def _facts(run: RunRecord) -> dict[str, str]:
     params = {f"param {name}": value for name, value in run.params.items()}
-    return params | {name: value for name, value in run.tags.items() if name.startswith("satseg.")}
+    tags = {name: value for name, value in run.tags.items() if name.startswith("satseg.") and name not in OWN_NAMES}
+    return params | tags
 
 
 def _record(workspace: Workspace, project_name: str, reference: str) -> VersionRecord:

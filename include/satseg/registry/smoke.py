@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from satseg.errors import TemporaryError
 from satseg.evaluation.evaluate import load
 from satseg.models.interface import ModelDescription, Segmenter
 from satseg.stages import Gate
@@ -40,9 +41,15 @@ def fault(segmenter: Segmenter) -> str | None:
 
 
 def loads_and_predicts(workspace: Workspace, ref: ModelRef) -> Gate:
-    """Load a model as inference does and predict noise; whatever goes wrong is evidence, not an error."""
+    """Load a model as inference does and predict noise; whatever is wrong with it is evidence, not an error.
+
+    Raises:
+        TemporaryError: the process was told to stop, or MLflow does not answer.
+    """
     try:
         wrong = fault(load(workspace, ref))
+    except TemporaryError:  # told to stop, or MLflow is away: that says nothing about the model
+        raise
     except Exception as error:  # noqa: BLE001 - any failure to load is exactly what this gate looks for
         wrong = f"{type(error).__name__}: {error}"
     return Gate(

@@ -11,7 +11,7 @@ from rasterio.errors import RasterioError
 from rasterio.shutil import copy as copy_raster
 
 from satseg.errors import BadDataError
-from satseg.scenes.raster import gdal_environment
+from satseg.scenes import raster
 from satseg.storage.atomic import replacing_file
 
 BLOCK_PX = 512
@@ -28,7 +28,7 @@ def _creation_options(dtype: str, overview_resampling: str) -> dict[str, str]:
         "OVERVIEWS": "IGNORE_EXISTING",
         "OVERVIEW_RESAMPLING": overview_resampling.upper(),
         "BIGTIFF": "IF_SAFER",
-        "NUM_THREADS": "2",
+        "NUM_THREADS": str(raster.GDAL_THREADS),
     }
 
 
@@ -79,7 +79,7 @@ def to_cog(
     Raises:
         BadDataError: the source's pixels cannot be read.
     """
-    with gdal_environment():
+    with raster.gdal_environment():
         if colormap or descriptions or tags or nodata is not None:
             _describe(source, colormap, descriptions, tags, nodata)
         try:

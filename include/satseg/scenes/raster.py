@@ -16,6 +16,7 @@ from satseg.errors import BadDataError
 
 Padding = Literal["reflect", "none"]
 GDAL_CACHE_BYTES = 128 * 2**20
+GDAL_THREADS = 2
 
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # scenes without a CRS are nothing unusual
 
@@ -28,7 +29,7 @@ def gdal_environment() -> rasterio.Env:
         GDAL_ERROR_ON_LIBJPEG_WARNING="TRUE",
         GDAL_PAM_ENABLED="NO",
         GDAL_TIFF_INTERNAL_MASK="YES",
-        GDAL_NUM_THREADS="2",
+        GDAL_NUM_THREADS=str(GDAL_THREADS),
     )
 
 

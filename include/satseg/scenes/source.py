@@ -1,5 +1,6 @@
 """What the header of a source raster says, before its pixels are read."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,8 +65,13 @@ def open_source(path: Path) -> Iterator[Any]:
             yield dataset
 
 
-def read_header(path: Path) -> SourceHeader:
+def read_header(path: Path, expected_bands: int | None = None) -> SourceHeader:
     """Read the header of a source raster.
+
+    Args:
+        path: the file.
+        expected_bands: with exactly so many bands, one marked as alpha is data too: GDAL marks the fourth band of
+            every 8-bit file so, near infrared included.
 
     Raises:
         BadDataError: the file is empty, damaged or something else.
@@ -74,13 +80,16 @@ def read_header(path: Path) -> SourceHeader:
         notes: list[str] = []
         colours = dataset.colorinterp
         bands = tuple(i for i, colour in zip(dataset.indexes, colours, strict=True) if colour != ColorInterp.alpha)
+        if len(bands) < dataset.count == expected_bands:
+            notes.append(f"its band marked as alpha is taken as data, because the project has {dataset.count} bands")
+            bands = tuple(dataset.indexes)
         dtypes = sorted({dataset.dtypes[i - 1] for i in bands})
         grid = _grid(dataset, path, notes)
         return SourceHeader(
             bands=bands,
             dtype="/".join(dtypes),
             nodata=_nodata(dataset, dtypes[0], notes) if dtypes else None,
-            has_mask=len(bands) < dataset.count or MaskFlags.per_dataset in dataset.mask_flag_enums[0],
+            has_mask=_has_mask(dataset, bands),
             palette=ColorInterp.palette in colours,
             grid=grid,
             file_transform=dataset.transform,
@@ -88,6 +97,11 @@ def read_header(path: Path) -> SourceHeader:
             tile_shape=dataset.block_shapes[0],
             notes=tuple(notes),
         )
+
+
+def _has_mask(dataset: Any, bands: tuple[int, ...]) -> bool:
+    flags = dataset.mask_flag_enums[0]
+    return len(bands) < dataset.count or (MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
 
 
 def _driver(path: Path) -> str:
@@ -98,8 +112,24 @@ def _driver(path: Path) -> str:
         raise BadDataError("the file is empty (0 bytes); copy it again from its origin")
     for magic, driver in _DRIVERS.items():
         if start.startswith(magic):
+            if driver == "PNG":
+                _check_png_end(path)
             return driver
     raise BadDataError(f"the file is not a GeoTIFF, PNG or JPEG, whatever its name says (it starts with {start!r})")
+
+
+def _check_png_end(path: Path) -> None:
+    """Follow a PNG's chunks to its end mark: GDAL shows the missing part of a truncated one as black pixels."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        position = 8
+        while position + 12 <= size:
+            stream.seek(position)
+            length, kind = struct.unpack(">I4s", stream.read(8))
+            position += length + 12
+            if kind == b"IEND":
+                return
+    raise BadDataError("the file is damaged or truncated, a PNG without its end; copy it again from its origin")
 
 
 def _plain(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from satseg.scenes.cog import BLOCK_PX, to_cog
 from satseg.scenes.grid import Grid
 from satseg.scenes.source import SourceHeader, open_source
 
-WINDOW_BYTES = 32 * 2**20
+WINDOW_BYTES = 8 * 2**20
 SHRINK_FROM = 1.5  # from here on bilinear would skip source pixels
 
 
@@ -118,6 +118,8 @@ def _copy_pixels(source: Path, header: SourceHeader, grid: Grid, temp: Path) -> 
         "blockxsize": BLOCK_PX,
         "blockysize": BLOCK_PX,
         "BIGTIFF": "IF_SAFER",
+        # GDAL's own choice would mark a fourth band as alpha
+        "photometric": "RGB" if len(header.bands) == 3 else "MINISBLACK",
     }
     if grid.crs is not None:
         profile |= {"crs": grid.crs, "transform": grid.transform}

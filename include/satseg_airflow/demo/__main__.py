@@ -14,16 +14,17 @@ from rich.console import Console
 
 from satseg.config.project import load_project
 from satseg.config.settings import settings
-from satseg.errors import SatsegError
 from satseg.progress import say
 from satseg_airflow.demo.chain import Demo
 from satseg_airflow.demo.plan import DemoPlan, free_workspace, own_scenes_plan, synthetic_plan
 from satseg_airflow.demo.screen import screen_for
 from satseg_airflow.demo.summary import summary
+from satseg_airflow.embedded.__main__ import up
 from satseg_airflow.embedded.airflow import running_airflow
 from satseg_airflow.embedded.environment import Home
+from satseg_airflow.embedded.processes import STOP_SIGNALS
+from satseg_airflow.program import run_program
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 app = typer.Typer(add_completion=False)
 
 
@@ -32,6 +33,7 @@ def demo(
     scenes: Annotated[Path | None, typer.Option(help="Folder with your scenes and labels; only read.")] = None,
     workspace: Annotated[Path | None, typer.Option("--workspace", "-w", help="Default: SATSEG_WORKSPACE.")] = None,
     project: Annotated[str, typer.Option("--project", "-p", help="Project file to use.")] = "buildings",
+    keep: Annotated[bool, typer.Option("--keep", help="Leave Airflow and MLflow running, as `make up` does.")] = False,
     fast: Annotated[bool, typer.Option("--fast", help="Fewer, smaller scenes: does it run at all?")] = False,
 ) -> None:
     """Watch scenes become a promoted model, maps, a drift alarm and a retraining, all run by a real Airflow.
@@ -44,6 +46,8 @@ def demo(
     if plan.workspace.root != wanted.resolve():
         say(f"{wanted} holds data already; this demo works in {plan.workspace.root}.")
     run(plan, Console(stderr=True))
+    if keep:
+        up(plan.workspace.root)
 
 
 def _plan(wanted: Path, project: str, scenes: Path | None, fast: bool) -> DemoPlan:
@@ -76,12 +80,12 @@ def _signals_stop() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the demo as Ctrl-C does; once it is ending, further signals wait."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        for other in (signal.SIGINT, *STOP_SIGNALS):
+        for other in STOP_SIGNALS:
             signal.signal(other, signal.SIG_IGN)
         say("Stopping: ending Airflow and everything it started ...")
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, *STOP_SIGNALS)}
+    before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -89,20 +93,5 @@ def _signals_stop() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def main() -> int:
-    """Run the command and return its exit code."""
-    try:
-        outcome = app(standalone_mode=False)
-        return outcome if isinstance(outcome, int) else 0
-    except typer.Exit as end:
-        return end.exit_code
-    except SatsegError as error:
-        say(f"error: {error}")
-        return int(error.exit_code)
-    except KeyboardInterrupt:
-        say("Stopped. No process is left; what was made so far stays in the workspace.")
-        return 128 + signal.SIGINT
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(app, "Stopped. No process is left; what was made so far stays in the workspace."))

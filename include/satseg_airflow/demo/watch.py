@@ -112,7 +112,9 @@ class Watch:
             # tasks first, state later: a run that ended in between is read once more
             tasks = _task_views(self.api.tasks(*key), now) if run["state"] != "queued" else []
             self._views[key] = RunView(*key, run["state"], _seconds(run, now), tasks)
-        self._screen.show(list(self._views.values()), self._training.latest())
+        views = list(self._views.values())
+        trains = any(task.task_id == "train" and task.state == "running" for view in views for task in view.tasks)
+        self._screen.show(views, self._training.latest() if trains else "")
 
     def _state(self, dag_id: str, run_id: str) -> str:
         view = self._views.get((dag_id, run_id))
@@ -144,7 +146,8 @@ def _tail(log: Path) -> list[str]:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         return [f"  (no log: {error})"]
-    return [f"  {_event(line)}" for line in lines if "::" not in line[:60]][-LOG_TAIL_LINES:]
+    events = (_event(line) for line in lines)
+    return [f"  {event}" for event in events if not event.startswith("::")][-LOG_TAIL_LINES:]
 
 
 def _event(line: str) -> str:

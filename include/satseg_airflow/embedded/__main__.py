@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from satseg.config.settings import settings
-from satseg.errors import ExitCode, SatsegError
+from satseg.errors import ExitCode
 from satseg.progress import say
 from satseg.storage.atomic import exclusive, write_json
 from satseg.storage.layout import Workspace
@@ -18,6 +18,7 @@ from satseg_airflow.embedded.airflow import EmbeddedAirflow
 from satseg_airflow.embedded.environment import Home
 from satseg_airflow.embedded.mlflow_server import start_mlflow
 from satseg_airflow.embedded.processes import Started, marked, stop
+from satseg_airflow.program import run_program
 
 WorkspaceOption = Annotated[
     Path | None, typer.Option("--workspace", "-w", help="Default: SATSEG_WORKSPACE, or ./workspace.")
@@ -97,20 +98,5 @@ def _show(home: Home, state: dict[str, Any]) -> None:
     print("Stop     make down")
 
 
-def main() -> int:
-    """Run the command and return its exit code."""
-    try:
-        outcome = app(standalone_mode=False)
-        return outcome if isinstance(outcome, int) else 0
-    except typer.Exit as end:
-        return end.exit_code
-    except SatsegError as error:
-        say(f"error: {error}")
-        return int(error.exit_code)
-    except KeyboardInterrupt:
-        say("Stopped; nothing was left running.")
-        return 130
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(app, "Stopped; nothing was left running."))

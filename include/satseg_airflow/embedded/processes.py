@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from satseg_airflow import leash
 from satseg_airflow.embedded.environment import MARK, ROOT
 
 POLL_S = 0.1
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _children: list[subprocess.Popen[bytes]] = []
 
 
@@ -33,6 +36,10 @@ class Started:
             if abs(process.create_time() - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE:
                 return process
         return None
+
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self.process() is None
 
 
 def start(name: str, command: Sequence[str], environment: dict[str, str], log: Path, tied: bool) -> Started:
@@ -78,24 +85,48 @@ def is_stage(process: psutil.Process) -> bool:
     return False
 
 
-def stop(components: Iterable[Started], folder: Path, patience_s: float = 20.0) -> None:
+def stop(components: Sequence[Started], folder: Path, patience_s: float = 20.0) -> None:
     """Stop components and everything they started; returns when no process of this Airflow is left.
 
-    Asks the components to end, and the running stages (otherwise the scheduler would wait for them), and kills
-    what has not ended within `patience_s`.
+    In the reverse order of their start, so that the API server outlives the tasks that report to it. Running
+    stages are asked to end as well, otherwise the scheduler would wait for them; what has not ended within
+    `patience_s` is killed. Signals to this process wait until it is done.
     """
-    _terminate(filter(None, (component.process() for component in components)))
-    time.sleep(POLL_S)
-    _terminate(filter(is_stage, marked(folder)))
-    if _wait_for_none(folder, patience_s):
+    with uninterrupted():
+        deadline = time.monotonic() + patience_s
+        for component in reversed(components):
+            if (process := component.process()) is not None:
+                _terminate([process])
+                _terminate(filter(is_stage, marked(folder)))
+                _wait(component.ended, deadline - time.monotonic())
+        _sweep(folder)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C, SIGTERM and SIGHUP during the block (in the main thread, where signals arrive)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _sweep(folder: Path) -> None:
+    """End what carries the mark of this Airflow, wherever it hangs in the process tree."""
+    if _wait(lambda: not marked(folder), 1.0):
         return
     _terminate(marked(folder))
-    if _wait_for_none(folder, 3.0):
+    if _wait(lambda: not marked(folder), 3.0):
         return
     for process in marked(folder):
         with contextlib.suppress(psutil.Error):
             process.kill()
-    _wait_for_none(folder, 10.0)
+    _wait(lambda: not marked(folder), 10.0)
 
 
 def _terminate(processes: Iterable[psutil.Process]) -> None:
@@ -104,14 +135,15 @@ def _terminate(processes: Iterable[psutil.Process]) -> None:
             process.terminate()
 
 
-def _wait_for_none(folder: Path, seconds: float) -> bool:
+def _wait(ended: Callable[[], bool], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while True:
         reap()
-        if not marked(folder):
+        if ended():
             return True
+        if time.monotonic() > deadline:
+            return False
         time.sleep(POLL_S)
-    return False
 
 
 def reap() -> None:

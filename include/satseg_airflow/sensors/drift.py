@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import BaseSensorOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from satseg_airflow.drift_status import exit_message, read_answer, status_command
+from satseg_airflow.drift_status import exit_message, read_answer, report_exists, status_command
 from satseg_airflow.runners import stage_environment
 from satseg_airflow.triggers.drift import DriftTrigger
 
@@ -39,6 +39,13 @@ class DriftSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask once, then defer."""
+        if not report_exists(self.project, self.night):
+            self.log.info("No report of night %s yet; waiting in the triggerer.", self.night)
+            self.defer(
+                trigger=DriftTrigger(self.project, self.night, self.poke_interval),
+                method_name="execute_complete",
+                timeout=timedelta(seconds=self.timeout),
+            )
         done = subprocess.run(
             status_command(self.project, self.night),
             stdin=subprocess.DEVNULL,
@@ -48,15 +55,7 @@ class DriftSensor(BaseSensorOperator):
             env=stage_environment(),
             check=False,
         )
-        event = read_answer(self.night, done.returncode, done.stdout, done.stderr)
-        if event is None:
-            self.log.info("No report of night %s yet; waiting in the triggerer.", self.night)
-            self.defer(
-                trigger=DriftTrigger(self.project, self.night, self.poke_interval),
-                method_name="execute_complete",
-                timeout=timedelta(seconds=self.timeout),
-            )
-        return self.execute_complete(context, event)
+        return self.execute_complete(context, read_answer(done.returncode, done.stdout, done.stderr))
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Turn the answer into success, skip or failure."""

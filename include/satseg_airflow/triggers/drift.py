@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from satseg_airflow.drift_status import read_answer, status_command
+from satseg_airflow.drift_status import read_answer, report_exists, status_command
 from satseg_airflow.runners import stage_environment
 
 # an answer within the first moments would meet the task still on its way out of its worker (LocalExecutor)
@@ -14,7 +14,7 @@ LEAST_WAIT_S = 2.0
 
 
 class DriftTrigger(BaseTrigger):
-    """Asks `satseg drift status` every `poke_interval` seconds and fires once with its answer."""
+    """Looks every `poke_interval` seconds; once the report is there, fires with the answer of `satseg drift status`."""
 
     def __init__(self, project: str, night: str, poke_interval: float = 60.0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -28,15 +28,14 @@ class DriftTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Ask until there is an answer; the question runs in a process of its own."""
+        """Look until the report is there; looking happens in a thread, asking in a process."""
         while True:
             await asyncio.sleep(max(self.poke_interval, LEAST_WAIT_S))
-            event = await self._ask()
-            if event is not None:
-                yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+            if await asyncio.to_thread(report_exists, self.project, self.night):
+                yield TriggerEvent(await self._ask())  # type: ignore[no-untyped-call]
                 return
 
-    async def _ask(self) -> dict[str, Any] | None:
+    async def _ask(self) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
             *status_command(self.project, self.night),
             stdin=asyncio.subprocess.DEVNULL,
@@ -51,4 +50,4 @@ class DriftTrigger(BaseTrigger):
             await process.wait()
             raise
         assert process.returncode is not None
-        return read_answer(self.night, process.returncode, stdout.decode(), stderr.decode())
+        return read_answer(process.returncode, stdout.decode(), stderr.decode())

@@ -38,7 +38,9 @@ def test_result_goes_to_stdout_and_file_and_chatter_to_stderr(workspace, tmp_pat
 
 def test_decision_against_writes_the_result_and_exits_4(workspace, tmp_path):
     with pytest.raises(app.DecidedAgainst):
-        app.run_stage(lambda s, w: RESULT, SPEC, workspace, result_file=tmp_path / "r.json", decided_against=lambda r: True)
+        app.run_stage(
+            lambda s, w: RESULT, SPEC, workspace, result_file=tmp_path / "r.json", decided_against=lambda r: True
+        )
     assert (tmp_path / "r.json").exists()
 
 

@@ -69,6 +69,11 @@ def test_spectral_slope_recovers_a_known_power_law() -> None:
     assert np.mean(slopes) == pytest.approx(-2.0, abs=0.2)  # amplitude 1/f is power 1/f²
 
 
+def test_spectral_slope_does_not_depend_on_the_unit_of_the_pixels(patch: np.ndarray) -> None:
+    counts = patch[..., 0].astype(np.float32)
+    assert spectral_slope(counts / 1e6) == pytest.approx(spectral_slope(counts), rel=1e-3)
+
+
 @pytest.mark.parametrize("value", [0, 90, 255])
 def test_a_constant_patch_gives_finite_features(value: int) -> None:
     values = described(np.full((32, 32, 3), value, np.uint8))

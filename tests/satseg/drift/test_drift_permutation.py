@@ -47,6 +47,15 @@ def test_many_units_are_dealt_at_random_with_the_same_numbers_on_each_side() -> 
     assert dealt.smallest_p == 1 / 201
     assert (dealt.night[0] == observed).all()
     assert (dealt.night.sum(axis=1) == 9).all()
+    assert len(dealt.night) == 201
+
+
+def test_no_way_of_dealing_is_drawn_twice_even_when_nearly_all_are_drawn() -> None:
+    observed = np.arange(9) < 3  # 84 ways
+    dealt = deal(observed, 80, np.random.default_rng(0))
+    assert not dealt.exact
+    assert (dealt.night[0] == observed).all()
+    assert len(np.unique(dealt.night, axis=0)) == len(dealt.night) == 81
 
 
 def test_equal_sides_halve_the_resolution_because_swapping_them_changes_nothing() -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from satseg.config.project import ConfirmConfig
 from satseg.drift import compare, profile, report
 from satseg.drift.nights import read_report
-from satseg.errors import NotFoundError
+from satseg.errors import NotFoundError, TemporaryError
 from satseg.stages import DriftProfileSpec, DriftReportSpec, DriftTestSpec
 
 NIGHT = "2026-03-31"
@@ -37,7 +38,7 @@ def drawn(world) -> str:
     return Path(result.report).read_text()
 
 
-def test_drifted_night_is_told_in_words_and_pictures(world, unlogged) -> None:
+def test_drifted_night_is_told_in_words_and_pictures_of_its_own(world, unlogged) -> None:
     world.add_towns(range(2), labelled=True)
     night_of(world, world.add_towns(range(10, 12), False, lambda pixels: 0.5 * pixels + 110))
     page = drawn(world)
@@ -46,15 +47,16 @@ def test_drifted_night_is_told_in_words_and_pictures(world, unlogged) -> None:
     assert "1 of the latest 1 counted nights drifted; 2 of 3 nights are needed" in page
     assert "new_10" in page and "old_1" in page
     assert page.count("data:image/png;base64,") == 3 + 2 * 4  # distributions, places, map; four patches of each side
+    assert not re.search(r"https?:|src=\"(?!data:)|@import|<script|<link", page)  # nothing from outside
     assert set(unlogged[0]) == {"distributions", "places", "map"}
 
 
-def test_page_needs_nothing_from_outside(world, unlogged) -> None:
+def test_quiet_night_says_no_drift(world, unlogged, undrawn) -> None:
     world.add_towns(range(2), labelled=True)
     night_of(world, world.add_towns(range(10, 12), labelled=False))
     page = drawn(world)
-    assert "No drift." in page
-    assert not re.search(r"https?:|src=\"(?!data:)|@import|<script|<link", page)
+    assert "No drift." in page and "have drifted" not in page
+    assert "blocks dealt anew" in page and "up to 33%" in page
 
 
 def test_names_are_escaped(world) -> None:
@@ -92,6 +94,22 @@ def test_testing_again_removes_the_older_page(world) -> None:
     compare.run(DriftTestSpec(project=world.project, night=NIGHT), world.workspace)
     assert not page.exists()
     assert read_report(world.workspace, "town", NIGHT).report is None
+
+
+def test_page_is_written_while_the_model_registry_is_down(world, undrawn, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*arguments: object) -> None:
+        raise TemporaryError("MLflow at http://nowhere does not answer")
+
+    world.project = world.project.model_copy(
+        update={"drift": world.project.drift.model_copy(update={"confirm": ConfirmConfig(nights=1, of=1)})}
+    )
+    world.add_towns(range(2), labelled=True)
+    night_of(world, world.add_towns(range(10, 12), False, lambda pixels: 0.5 * pixels + 110))
+    monkeypatch.setattr("satseg.drift.status.champion_of", down)
+    monkeypatch.setattr(report, "_log", down)
+    with pytest.raises(TemporaryError, match="nowhere"):
+        drawn(world)
+    assert "could not be asked" in (world.workspace.drift_night("town", NIGHT) / "report.html").read_text()
 
 
 def test_a_night_that_was_not_tested_has_no_report(world) -> None:

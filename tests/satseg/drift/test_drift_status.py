@@ -49,7 +49,9 @@ def test_nights_that_say_nothing_are_passed_over(world, tested, verdict: str) ->
     tested("2026-03-01")
     for day in range(2, 7):
         tested(f"2026-03-0{day}", verdict)
-    assert not asked(world, "2026-03-06").confirmed
+    empty = asked(world, "2026-03-06")
+    assert not empty.confirmed
+    assert empty.nights == {"2026-03-01": True, "2026-03-06": False}  # the night asked for is always there
     tested("2026-03-07")
     answer = asked(world, "2026-03-07")
     assert answer.trigger

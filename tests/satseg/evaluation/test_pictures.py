@@ -61,6 +61,15 @@ def test_what_is_not_test_stays_white(scene):
     assert drawn._canvas.shape == (30, 40, 3)
 
 
+def test_pixels_counted_by_an_earlier_window_keep_its_colours(scene):
+    batch, guesses = batch_of(scene, [(0, 0), (5, 0)])
+    batch.valid[1, :5] = False
+    drawn = SceneMap(batch.windows, PATCH_SET)
+    drawn.paint(batch, guesses)
+    image, labels, predicted = (array[:15, :10] for array in scene)
+    assert (drawn._canvas == agreement(patch_set_colour(image, PATCH_SET), labels, predicted)).all()
+
+
 def test_scene_maps_write_one_png_per_scene_when_it_is_complete(scene, tmp_path):
     batch, guesses = batch_of(scene, [(0, 0), (0, 10), (10, 0)])
     measurement = Measurement(("building",))

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from satseg.config.project import PromotionConfig
+from satseg.errors import InterruptedRunError
 from satseg.models.interface import ModelDescription
+from satseg.registry import smoke
 from satseg.registry.gates import (
     above_all_positive,
     champion_does_not_fit,
@@ -149,3 +151,23 @@ def test_smoke_images_fit_the_model():
 def test_smoke_names_what_is_wrong(answer, words):
     found = fault(Model(answer))
     assert found is None if words is None else words.replace("1..3", "3..3") in found
+
+
+def _raising(error):
+    def load(workspace, ref):
+        raise error
+
+    return load
+
+
+def test_model_that_does_not_load_is_a_failed_gate(monkeypatch):
+    monkeypatch.setattr(smoke, "load", _raising(ValueError("bad zip")))
+    gate = smoke.loads_and_predicts(None, None)
+    assert not gate.passed
+    assert gate.evidence == "ValueError: bad zip"
+
+
+def test_being_told_to_stop_is_not_the_models_fault(monkeypatch):
+    monkeypatch.setattr(smoke, "load", _raising(InterruptedRunError("SIGTERM")))
+    with pytest.raises(InterruptedRunError):
+        smoke.loads_and_predicts(None, None)

@@ -12,6 +12,7 @@ from satseg.registry import promote, register, rollback, swap
 from satseg.registry.audit import entries
 from satseg.registry.overview import compare_models, list_models, show_model
 from satseg.stages import EvaluateSpec, PromoteSpec, RegisterSpec, RollbackSpec
+from satseg.tracking.models import set_alias
 
 pytestmark = pytest.mark.slow
 
@@ -124,7 +125,19 @@ def test_failed_run_cannot_be_registered(world):
     assert list_models(world.workspace, "houses") == []
 
 
-def test_registering_killed_half_way_is_completed_with_the_same_version(world, runs, monkeypatch):
+@pytest.fixture
+def another_process(tmp_path):
+    """MLflow's own address points elsewhere, as in a `satseg register` that has opened no run before."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'other.db'}")
+    yield
+    mlflow.set_tracking_uri(before)
+    assert not (tmp_path / "other.db").exists()
+
+
+def test_registering_killed_half_way_is_completed_with_the_same_version(world, runs, monkeypatch, another_process):
     with monkeypatch.context() as patch:
         patch.setattr(register, "set_alias", lambda *args: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
@@ -243,6 +256,7 @@ def _kill_before_step(patch, step):
 @pytest.mark.parametrize("step", range(1, 8))
 def test_promotion_killed_at_any_step_leaves_one_champion_and_the_retry_finishes_it(world, runs, monkeypatch, step):
     version = registering(world, runs[BETTER]).version
+    set_alias(world.workspace, "houses", "challenger", version)
     with monkeypatch.context() as patch:
         _kill_before_step(patch, step)
         with pytest.raises(Killed):
@@ -306,7 +320,7 @@ def test_versions_are_shown_and_compared_on_the_same_blocks(world, runs):
     better = next(row.version for row in rows if row.run_id == runs[BETTER])
     detail = show_model(world.workspace, "houses", better)
     assert "held-out blocks" in detail.description
-    assert detail.reports.keys() == {SECOND_SET}
+    assert detail.reports.keys() == {FIRST_SET, SECOND_SET}  # the former because v3 was compared with it there
     assert {entry.action for entry in detail.history} >= {"registered", "promoted", "rolled_back"}
     comparison = compare_models(world.workspace, "houses", "2", better)
     assert comparison.patch_set == SECOND_SET

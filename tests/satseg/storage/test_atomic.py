@@ -59,7 +59,10 @@ def test_lock_excludes_others_and_ends_with_kill_9(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline().strip() == "held"
-    with pytest.raises(LockHeldError, match="worked on by another process"), exclusive(lock, "The dataset", timeout_s=0.2):
+    with (
+        pytest.raises(LockHeldError, match="worked on by another process"),
+        exclusive(lock, "The dataset", timeout_s=0.2),
+    ):
         pass
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()

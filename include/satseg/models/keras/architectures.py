@@ -1,5 +1,6 @@
 """Networks of segmentation_models as satseg trains them."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,20 +25,22 @@ def fit_bands(weights: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     if weights.shape == shape:
         return weights
     axis = next(index for index, (old, new) in enumerate(zip(weights.shape, shape, strict=True)) if old != new)
-    repeated = np.take(weights, np.arange(shape[axis]) % weights.shape[axis], axis=axis)
+    repeated: NDArray[Any] = np.take(weights, np.arange(shape[axis]) % weights.shape[axis], axis=axis)
     return repeated * (weights.shape[axis] / shape[axis]) if weights.ndim == 4 else repeated
 
 
 def _library_network(config: TrainingConfig, bands: int, channels: int, encoder_weights: str | None) -> Any:
     library = segmentation_models()
     build = {"linknet": library.Linknet, "unet": library.Unet}[config.architecture]
-    return build(
-        config.backbone,
-        input_shape=(None, None, bands),
-        classes=channels,
-        activation="sigmoid" if channels == 1 else "softmax",
-        encoder_weights=encoder_weights,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "expects 3 input channels"
+        return build(
+            config.backbone,
+            input_shape=(None, None, bands),
+            classes=channels,
+            activation="sigmoid" if channels == 1 else "softmax",
+            encoder_weights=encoder_weights,
+        )
 
 
 def _pretrained_network(config: TrainingConfig, channels: int) -> Any:

@@ -52,7 +52,8 @@ def _layer_configs(network: Any, momentum: float) -> list[dict[str, Any]]:
         if kind == "BatchNormalization":
             config["momentum"] = momentum
         elif kind == "FixedDropout":
-            layer = _plain(layer["name"], "Dropout", config, layer["inbound_nodes"])
+            result.append(_plain(layer["name"], "Dropout", config, layer["inbound_nodes"]))
+            continue
         result.append(layer)
     return result
 

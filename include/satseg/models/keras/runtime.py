@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -38,13 +38,15 @@ with _native_stderr_closed(), warnings.catch_warnings():
         tf.config.experimental.set_memory_growth(_gpu, True)
 
 tf.get_logger().setLevel(logging.ERROR)
+# layers with randomness get generators that can be set, so that a resumed training goes on exactly
+keras.backend.experimental.enable_tf_random_generator()
 
 __all__ = ["keras", "segmentation_models", "tf"]
 
 
 def segmentation_models() -> Any:
     """Import segmentation_models on tf.keras; loading a saved model does not need it."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stdout(None):  # it greets on stdout
         warnings.simplefilter("ignore")
         import segmentation_models as library
 

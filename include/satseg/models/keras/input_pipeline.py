@@ -1,0 +1,82 @@
+"""Windows of a patch set as tf.data, read natively and in any order from the .npy shards."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from satseg.config.project import TrainingConfig
+from satseg.models.draws import draw_order
+from satseg.models.keras.augmentation import PixelRange, augmentation
+from satseg.models.keras.runtime import tf
+from satseg.patches.patchset import PatchSet, header_bytes
+
+_OPEN_FILES = 4
+
+
+class WindowReader:
+    """Reads windows of one split; each read opens the shard at the window's place and takes one record."""
+
+    def __init__(self, patch_set: PatchSet, windows: pd.DataFrame) -> None:
+        self.patch_set = patch_set
+        self.weights: NDArray[np.int64] = windows["draw_weight"].to_numpy(np.int64)
+        size, channels = patch_set.size_px, patch_set.channels
+        self._image_bytes = size * size * channels * np.dtype(patch_set.dtype).itemsize
+        self._mask_bytes = size * size
+        shards = windows["shard"].to_numpy(np.int64)
+        index = windows["index"].to_numpy(np.int64)
+        files = patch_set.shard_files()
+        headers = np.array([[header_bytes(images), header_bytes(masks)] for images, masks in files], np.int64)
+        self._files = np.array([[str(images), str(masks)] for images, masks in files])[shards]
+        self._offsets = headers[shards] + index[:, None] * np.array([self._image_bytes, self._mask_bytes])
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def _record(self, file: Any, offset: Any, length: int, dtype: str) -> Any:
+        # the rest of the shard from `offset` on is a whole number of records; the first one is wanted
+        records = tf.data.FixedLengthRecordDataset(file, length, header_bytes=offset, buffer_size=length)
+        return records.take(1).map(lambda record: tf.io.decode_raw(record, tf.dtypes.as_dtype(dtype)))
+
+    def dataset(self, order: NDArray[np.int64]) -> Any:
+        """Return windows in this order: (image (H, W, C) float32, mask (H, W) uint8)."""
+        size, channels, dtype = self.patch_set.size_px, self.patch_set.channels, self.patch_set.dtype
+        mean = tf.constant(self.patch_set.statistics.mean, tf.float32)
+
+        def read(files: Any, offsets: Any) -> Any:
+            images = self._record(files[0], offsets[0], self._image_bytes, dtype)
+            masks = self._record(files[1], offsets[1], self._mask_bytes, "uint8")
+            return tf.data.Dataset.zip((images, masks))
+
+        def shape(image: Any, mask: Any) -> tuple[Any, Any]:
+            pixels = tf.cast(tf.reshape(image, (size, size, channels)), tf.float32)
+            if np.dtype(dtype).kind == "f":  # NaN marks nodata
+                pixels = tf.where(tf.math.is_finite(pixels), pixels, mean)
+            return pixels, tf.reshape(mask, (size, size))
+
+        places = tf.data.Dataset.from_tensor_slices((self._files[order], self._offsets[order]))
+        records = places.interleave(
+            read, cycle_length=_OPEN_FILES, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return records.map(shape, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def training_batches(reader: WindowReader, config: TrainingConfig, first: int, count: int) -> Any:
+    """Return augmented, shuffled batches of the draws `first` … `first + count - 1`; the last may be smaller."""
+    patch_set = reader.patch_set
+    augment = augmentation(config, PixelRange.of(patch_set.dtype, patch_set.statistics.std))
+    places = np.arange(first, first + count, dtype=np.int64)
+    seeds = tf.data.Dataset.from_tensor_slices(np.stack([np.full_like(places, config.seed), places], axis=1))
+    windows = tf.data.Dataset.zip((reader.dataset(draw_order(reader.weights, first, count, config.seed)), seeds))
+    augmented = windows.map(
+        lambda window, seed: augment(window[0], window[1], seed),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    return augmented.batch(config.batch_size).prefetch(2)
+
+
+def validation_batches(reader: WindowReader, batch_size: int) -> Any:
+    """Return all windows once, unchanged, in order."""
+    return reader.dataset(np.arange(len(reader))).batch(batch_size).prefetch(2)

@@ -1,0 +1,172 @@
+"""Dividing new scenes: blocks on ground that is assigned already take its split, the others are assigned."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from satseg.annotations.table import read_table
+from satseg.config.project import ProjectConfig, content_id
+from satseg.datasets.catalog import SceneRecord
+from satseg.errors import BadDataError
+from satseg.patches.assignment import FREE, TEST, TRAIN, VAL, BlockTable, assign
+from satseg.patches.blocks import class_areas, valid_areas
+from satseg.patches.ground import WGS84, ground_of, overlap_shares
+from satseg.patches.probes import join, probe_scene
+from satseg.patches.split_plan import PlannedBlock, PlannedScene, SplitPlan, grid_key
+from satseg.patches.windows import axis_edges, block_grid
+
+NAMES: dict[int, Literal["train", "val", "test"]] = {TRAIN: "train", VAL: "val", TEST: "test"}
+NUMBERS = {name: number for number, name in NAMES.items()}
+INHERIT_SHARE = 0.5 - 1e-6
+
+
+def extend(plan: SplitPlan, records: Sequence[SceneRecord], project: ProjectConfig, version: str) -> SplitPlan:
+    """Return the plan with the blocks of all `records` assigned; blocks it has keep their split.
+
+    Raises:
+        BadDataError: there are too few blocks to hold out ground for val and test.
+    """
+    pending = plan.missing(records)
+    while pending:
+        # scenes that overlap come one after the other, so that the later inherit from the earlier
+        batch: list[SceneRecord] = []
+        for record in pending:
+            if not any(_overlap(record, other) for other in batch):
+                batch.append(record)
+        plan = _divide(plan, batch, records, project, version)
+        pending = plan.missing(records)
+    _check_held_out(plan, records, project)
+    return plan
+
+
+def _overlap(a: SceneRecord, b: SceneRecord) -> bool:
+    if a.footprint_wgs84 is None or b.footprint_wgs84 is None:
+        return False
+    return bool(shapely.box(*a.footprint_wgs84).intersection(shapely.box(*b.footprint_wgs84)).area > 0)
+
+
+def _divide(
+    plan: SplitPlan, batch: list[SceneRecord], records: Sequence[SceneRecord], project: ProjectConfig, version: str
+) -> SplitPlan:
+    """Assign the blocks of new scenes that do not overlap each other, in sight of all assigned ones."""
+    drafts = {grid_key(record): _draft(record, plan, version) for record in batch}
+    inherited = {key: _inherited(draft, plan) for key, draft in drafts.items()}
+    areas, scene_numbers, places, fixed, probes = [], [], [], [], []
+    known = [record for record in records if grid_key(record) in plan.scenes or grid_key(record) in drafts]
+    for number, record in enumerate(known):
+        key = grid_key(record)
+        planned = drafts.get(key) or plan.scenes[key]
+        scene_areas = _areas(record, planned, project)
+        splits = inherited.get(key, np.array([NUMBERS[block.split] for block in planned.blocks]))
+        empty = scene_areas[:, 0] < (1 - project.patches.max_nodata_fraction) * _sizes(planned)
+        fixed.append(np.where(empty & (splits == FREE), TRAIN, splits))
+        areas.append(scene_areas * ~empty[:, None])
+        scene_numbers.append(np.full(len(splits), number))
+        places.append(_places(planned))
+        margin = ground_of(record).margin(project.patches)
+        probes.append(probe_scene(planned.grid(), areas[-1], project.patches.size_px, margin))
+    table = BlockTable(
+        np.vstack(areas), np.concatenate(scene_numbers), np.vstack(places), np.concatenate(fixed), join(probes)
+    )
+    fractions = (1 - plan.val_fraction - plan.test_fraction, plan.val_fraction, plan.test_fraction)
+    seed = int(content_id(plan.seed, sorted(drafts)), 16)
+    splits = assign(table, fractions, seed)
+    assigned = {}
+    for number, record in enumerate(known):
+        key = grid_key(record)
+        if key in drafts:
+            names = [NAMES[int(split)] for split in splits[table.scene == number]]
+            blocks = [
+                block.model_copy(update={"split": name}) for block, name in zip(drafts[key].blocks, names, strict=True)
+            ]
+            assigned[key] = drafts[key].model_copy(update={"blocks": tuple(blocks)})
+    return plan.with_scenes(assigned)
+
+
+def _draft(record: SceneRecord, plan: SplitPlan, version: str) -> PlannedScene:
+    """Return a scene's blocks, all 'train' for now."""
+    ground = ground_of(record)
+    grid = block_grid(record.id, record.height, record.width, plan.block_px)
+    rings: list[list[tuple[float, float]] | None] = [None] * len(grid)
+    if record.crs is not None:
+        corners = ground.corners(np.array([block[1:] for block in grid], dtype=float), WGS84)
+        rings = [[(round(float(x), 9), round(float(y), 9)) for x, y in ring] for ring in corners]
+    return PlannedScene(
+        scene=record.id,
+        crs=record.crs,
+        transform=record.transform,
+        height=record.height,
+        width=record.width,
+        blocks=tuple(
+            PlannedBlock(name=block.name, rect=block[1:], lonlat=ring, split="train", cohort=version)
+            for block, ring in zip(grid, rings, strict=True)
+        ),
+    )
+
+
+def _inherited(draft: PlannedScene, plan: SplitPlan) -> NDArray[np.int64]:
+    """Return the splits of blocks that lie at least half on ground assigned before, FREE for the others.
+
+    Test ground stays test before val stays val: what was held out must not be trained on.
+    """
+    splits = np.full(len(draft.blocks), FREE)
+    if draft.crs is None:
+        return splits
+    polygons = [shapely.Polygon(block.lonlat) for block in draft.blocks]
+    extent = shapely.MultiPolygon(polygons).bounds
+    for split in ("train", "val", "test"):  # the later win
+        for scene in plan.scenes.values():
+            if scene.crs is None:
+                continue
+            others = [shapely.Polygon(block.lonlat) for block in scene.blocks if block.split == split]
+            near = [other for other in others if shapely.box(*other.bounds).intersects(shapely.box(*extent))]
+            splits[overlap_shares(polygons, near) >= INHERIT_SHARE] = NUMBERS[split]
+    return splits
+
+
+def _areas(record: SceneRecord, planned: PlannedScene, project: ProjectConfig) -> NDArray[np.float64]:
+    """Return the pixels with data and those of each class in each block, (B, 1 + classes)."""
+    grid = planned.grid()
+    valid = valid_areas(record, grid, project.patches.block_px)
+    if record.annotations is None:
+        return np.hstack([valid[:, None], np.zeros((len(grid), len(project.classes)))])
+    table = read_table(record.annotations)
+    return np.hstack([valid[:, None], class_areas(table, grid, ground_of(record).transform, len(project.classes))])
+
+
+def _sizes(planned: PlannedScene) -> NDArray[np.float64]:
+    rects = np.array([block.rect for block in planned.blocks], dtype=float)
+    sizes: NDArray[np.float64] = (rects[:, 2] - rects[:, 0]) * (rects[:, 3] - rects[:, 1])
+    return sizes
+
+
+def _places(planned: PlannedScene) -> NDArray[np.int64]:
+    rects = np.array([block.rect for block in planned.blocks])
+    _, rows = np.unique(rects[:, 0], return_inverse=True)
+    _, cols = np.unique(rects[:, 1], return_inverse=True)
+    return np.stack([rows, cols], axis=1)
+
+
+def _check_held_out(plan: SplitPlan, records: Sequence[SceneRecord], project: ProjectConfig) -> None:
+    splits = [block.split for record in records for block in plan.scene(record).blocks]
+    wanted = {"train": 1.0, "val": plan.val_fraction, "test": plan.test_fraction}
+    missing = [split for split, fraction in wanted.items() if fraction > 0 and split not in splits]
+    if missing:
+        raise BadDataError(
+            f"{len(records)} labelled scene(s) give {len(splits)} block(s) of patches.block_px = {plan.block_px} "
+            f"pixels, and none is left for {' and '.join(missing)}: at least three blocks with data on different "
+            f"ground are needed. {_way_out(records, project)}"
+        )
+
+
+def _way_out(records: Sequence[SceneRecord], project: ProjectConfig) -> str:
+    """Say which smaller block would do."""
+    size = project.patches.size_px
+    for block_px in range(project.patches.block_px - size, 0, -size):
+        edges = ((axis_edges(record.height, block_px), axis_edges(record.width, block_px)) for record in records)
+        if sum((len(rows) - 1) * (len(cols) - 1) for rows, cols in edges) >= 3:
+            return f"Set patches.block_px to {block_px}, or add labelled scenes."
+    return "Add labelled scenes, or lower patches.size_px and patches.block_px (a smaller patch needs a smaller block)."

@@ -1,0 +1,193 @@
+"""What a patch set will be made of: its scenes, their blocks, and its content id."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from satseg.config.project import ProjectConfig, content_id
+from satseg.datasets.catalog import DatasetVersion, SceneRecord, open_version
+from satseg.errors import BadDataError, NotFoundError
+from satseg.patches.division import extend
+from satseg.patches.ground import SceneGround, bounding_rects, ground_of, may_meet
+from satseg.patches.patchset import is_complete
+from satseg.patches.split_plan import PlannedBlock, SplitPlan, empty_plan, read_plans, write_plan
+from satseg.patches.windows import (
+    HeldOut,
+    Rects,
+    SceneBlocks,
+    SceneLayout,
+    Window,
+    held_out_windows,
+    no_rects,
+    rects_of,
+)
+from satseg.storage.atomic import exclusive, remove_stale_temps
+from satseg.storage.layout import Workspace
+
+SCHEMA = 1  # raise it when the same inputs give other patches
+FEW_BLOCKS = (
+    200  # up to so many, laying out windows costs nothing and an impossible plan is found before reading pixels
+)
+
+
+@dataclass(frozen=True)
+class PatchPlan:
+    """One patch set to be: labelled scenes sorted by id, their blocks, and where it goes."""
+
+    project: ProjectConfig
+    version: DatasetVersion
+    records: tuple[SceneRecord, ...]
+    split: SplitPlan
+    workspace: Workspace
+
+    @cached_property
+    def id(self) -> str:
+        """Content id: scenes, labels, parameters, classes, bands, blocks, code schema; not the version's name."""
+        scenes = [(record.id, record.checksum, record.annotation_checksum) for record in self.records]
+        blocks = [
+            (block.name, block.split, self.split.is_reference(block))
+            for record in self.records
+            for block in self.split.scene(record).blocks
+        ]
+        what = self.project
+        return content_id("patches", SCHEMA, what.name, what.classes, what.bands, what.patches, scenes, blocks)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the patch set."""
+        return self.workspace.patch_set(self.project.name, self.id)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the patch set is there already."""
+        return is_complete(self.workspace, self.project.name, self.id)
+
+    def part(self, scene: str) -> Path:
+        """Folder of one scene's extracted windows, until they are merged; it appears whole."""
+        return self.folder / "parts" / scene / "part"
+
+    def record(self, scene: str) -> SceneRecord:
+        """Return a labelled scene by id.
+
+        Raises:
+            NotFoundError: there is none.
+            BadDataError: the scene is there but has no labels.
+        """
+        for record in self.records:
+            if record.id == scene:
+                return record
+        if scene in {record.id for record in self.version.scenes}:
+            raise BadDataError(f"Scene '{scene}' of {self.version.name} has no labels, so it gives no patches.")
+        known = ", ".join(record.id for record in self.records)
+        raise NotFoundError(
+            f"No scene '{scene}' in {self.version.name} of {self.project.name} (labelled ones: {known})."
+        )
+
+    def blocks(self, record: SceneRecord) -> SceneBlocks:
+        """Return a scene's block grid and splits."""
+        planned = self.split.scene(record)
+        return SceneBlocks(record.height, record.width, planned.grid(), planned.splits())
+
+    def planned_blocks(self) -> dict[str, PlannedBlock]:
+        """Return all blocks of the patch set's scenes by name."""
+        return {block.name: block for record in self.records for block in self.split.scene(record).blocks}
+
+    def grounds(self) -> dict[str, SceneGround]:
+        """Return where the scenes lie, by id."""
+        return {record.id: ground_of(record) for record in self.records}
+
+    def meeting(self, record: SceneRecord) -> list[SceneRecord]:
+        """Return the other scenes that may lie within the buffer of a scene."""
+        buffer_m = self.project.patches.buffer_m
+        return [other for other in self.records if other.id != record.id and may_meet(record, other, buffer_m)]
+
+    def windows(self, record: SceneRecord) -> list[Window]:
+        """Lay out all windows of a scene, also those the buffer excludes."""
+        config = self.project.patches
+        ground = ground_of(record)
+        margin = ground.margin(config)
+
+        def of_others(split: str) -> Rects:
+            found = [no_rects()]
+            for other in self.meeting(record):
+                rects = rects_of(held_out_windows(self.blocks(other), split, config.size_px), config.size_px)
+                found.append(bounding_rects(rects, ground_of(other), ground, margin))
+            return np.vstack(found)
+
+        foreign = HeldOut(test=of_others("test"), val=of_others("val"))
+        return SceneLayout(self.blocks(record), foreign, margin, config).windows()
+
+
+def make_plan(
+    project: ProjectConfig, workspace: Workspace, version: str | None, may_extend: bool
+) -> tuple[PatchPlan, list[str]]:
+    """Plan a patch set of a dataset version; with `may_extend` its new scenes are added to the fixed split plan.
+
+    Raises:
+        NotFoundError: there is no such version.
+        BadDataError: nothing is labelled, the scenes do not fit together, or there is too little ground to divide.
+    """
+    opened = open_version(workspace, project.name, version)
+    records = tuple(sorted((record for record in opened.scenes if record.labelled), key=lambda record: record.id))
+    _check_scenes(records, opened, project)
+    folder = workspace.patches(project.name)
+    fresh = empty_plan(project.patches, opened.name)
+    stored = read_plans(folder)
+    warnings: list[str] = []
+    split = stored.get(fresh.key, fresh)
+    if may_extend and split.missing(records):
+        with exclusive(workspace.lock(f"patches-{project.name}"), f"The split plan of project '{project.name}'"):
+            remove_stale_temps(folder, "split.json")
+            stored = read_plans(folder)
+            split = extend(stored.get(fresh.key, fresh), records, project, opened.name)
+            plan = PatchPlan(project, opened, records, split, workspace)
+            _check_train_left(plan)
+            write_plan(folder, split)
+        if fresh.key not in stored and stored:
+            warnings.append(
+                "patches.block_px, val_fraction, test_fraction or seed changed, which starts a new split: its test "
+                "blocks may be ground that earlier models were trained on."
+            )
+    return PatchPlan(project, opened, records, split, workspace), warnings
+
+
+def _check_scenes(records: Sequence[SceneRecord], version: DatasetVersion, project: ProjectConfig) -> None:
+    if not records:
+        raise BadDataError(
+            f"None of the {len(version.scenes)} scene(s) of {version.name} of project '{project.name}' is labelled. "
+            "Put a label file with the scene's name (LabelMe .json or .geojson; an empty one says 'checked, nothing "
+            "there') beside it and run satseg ingest again."
+        )
+    for what, values in (
+        ("pixel type", {record.id: record.dtype for record in records}),
+        ("number of bands", {record.id: str(len(record.bands)) for record in records}),
+    ):
+        if len(set(values.values())) > 1:
+            listed = ", ".join(f"{scene} {value}" for scene, value in values.items())
+            raise BadDataError(
+                f"The labelled scenes of {version.name} differ in {what}, and one patch set has one: {listed}. "
+                "Convert them to the same, or keep them in projects of their own."
+            )
+
+
+def _check_train_left(plan: PatchPlan) -> None:
+    if len(plan.planned_blocks()) > FEW_BLOCKS:
+        return
+    for record in plan.records:
+        if any(window.split == "train" and not window.reason for window in plan.windows(record)):
+            return
+    raise no_train_windows(plan.project)
+
+
+def no_train_windows(project: ProjectConfig) -> BadDataError:
+    """Return the error for a split that leaves nothing to train on."""
+    config = project.patches
+    return BadDataError(
+        "No training window is left: none keeps the buffer to val and test windows. Lower patches.buffer_m "
+        f"(now {config.buffer_m:g}; patches.buffer_px {config.buffer_px} for scenes without a CRS), patches.size_px "
+        f"({config.size_px}), patches.val_fraction ({config.val_fraction:g}) or patches.test_fraction "
+        f"({config.test_fraction:g}), raise patches.block_px ({config.block_px}), or add labelled scenes."
+    )

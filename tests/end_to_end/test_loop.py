@@ -1,0 +1,95 @@
+"""The whole loop on tiny scenes, through a real scheduler: the code of the demo with a smaller plan."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from satseg.config.settings import settings
+from satseg.storage.atomic import TEMP_PREFIX
+from satseg.storage.layout import Workspace
+from satseg_airflow.demo.chain import Demo, Outcome
+from satseg_airflow.demo.plan import synthetic_plan
+from satseg_airflow.demo.screen import LineScreen
+from satseg_airflow.embedded.airflow import EmbeddedAirflow, running_airflow
+from satseg_airflow.embedded.environment import Home
+from satseg_airflow.embedded.processes import marked
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+# the model learns next to nothing here and may pass all the same: the loop is under test, not the map
+PROJECT = """
+name: tiny
+classes: [building]
+gsd_m: 0.15
+patches: {size_px: 64, stride_px: 64, block_px: 128, buffer_m: 1.0}
+training: {backbone: resnet18, epochs: 2, steps_per_epoch: 4, batch_size: 4}
+retraining: {epochs: 1}
+promotion: {min_iou: 0.0, max_iou_loss: 1.0, margin_over_all_positive: -1.0}
+inference: {window_px: 128}
+drift: {patch_px: 64, permutations: 199, confirm: {nights: 1, of: 1}}
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    folder = tmp_path_factory.mktemp("loop")
+    (folder / "projects").mkdir()
+    (folder / "projects" / "tiny.yaml").write_text(PROJECT)
+    settings.cache_clear()
+    yield Home(Workspace(folder / "workspace"), folder / "projects")
+    settings.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def loop(home: Home) -> Outcome:
+    """The outcome of one demo; Airflow is stopped when it is there."""
+    plan = synthetic_plan(
+        home.workspace,
+        "tiny",
+        count=4,
+        size_px=384,
+        projects_dir=home.projects_dir,
+        run_timeout_s=600,
+    )
+    screen = LineScreen()
+    with running_airflow(home, screen.say) as airflow:
+        assert isinstance(airflow, EmbeddedAirflow)
+        return Demo(plan, airflow, screen).run()
+
+
+def test_drift_triggered_retraining_ends_and_its_challenger_is_decided_upon(loop: Outcome) -> None:
+    assert loop.quiet["verdict"] == "no drift"
+    assert loop.drifted["verdict"] == "drift"
+    assert re.fullmatch(r"drift__tiny__\d{4}-\d\d-\d\d", loop.retraining_run)
+    assert loop.challenger["version"] == "2"
+    assert loop.challenger["decision"] in {"promoted", "refused"}
+
+
+def test_versions_go_from_scene_to_champion(loop: Outcome) -> None:
+    assert loop.ingest["dataset_version"] == "v1"
+    assert len(loop.ingest["scenes"]) == 4
+    assert min(loop.patches["windows"][split] for split in ("train", "val", "test")) > 0
+    assert loop.train["patch_set"] == loop.patches["patch_set"] == loop.evaluation["patch_set"]
+    assert loop.evaluation["run_id"] == loop.train["run_id"]
+    assert (loop.promotion["version"], loop.promotion["decision"]) == ("1", "promoted")
+
+
+def test_maps_of_every_scene_are_there(loop: Outcome) -> None:
+    assert sorted(one["scene"] for one in loop.predictions) == sorted(loop.ingest["scenes"])
+    for prediction in loop.predictions:
+        for kind in ("probability", "classes", "polygons", "preview", "item"):
+            assert Path(prediction[kind]).stat().st_size > 0
+
+
+def test_retraining_learned_from_the_new_scenes_and_kept_the_test_blocks(loop: Outcome) -> None:
+    assert loop.retrained["patch_set"] == loop.champion_again["patch_set"] != loop.patches["patch_set"]
+    assert loop.retrained["reference"]["pixels"] == loop.champion_again["reference"]["pixels"] > 0
+
+
+def test_nothing_is_left_behind(loop: Outcome, home: Home) -> None:
+    assert marked(home.folder) == []
+    assert [path for path in home.workspace.root.rglob(f"{TEMP_PREFIX}*") if "airflow" not in path.parts] == []
+    assert not (home.folder / "results").exists()
+    assert list(home.folder.glob("*.pid")) == []

@@ -1,0 +1,168 @@
+import h5py
+import numpy as np
+import pytest
+
+from satseg.config.project import TrainingConfig
+from satseg.errors import BadDataError, ConfigurationError
+from satseg.models.interface import ModelDescription
+from satseg.storage.atomic import write_json
+
+pytestmark = pytest.mark.slow
+
+RNG = np.random.default_rng(5)
+
+
+def reference_dice(truth, probabilities):
+    channels = range(1) if probabilities.shape[-1] == 1 else range(1, probabilities.shape[-1])
+    losses = []
+    for channel in channels:
+        target = truth == (1 if probabilities.shape[-1] == 1 else channel)
+        p = probabilities[..., channel].astype(np.float64)
+        losses.append(1 - (2 * (p * target).sum() + 1) / (p.sum() + target.sum() + 1))
+    return np.mean(losses)
+
+
+def reference_cross_entropy(truth, probabilities):
+    p = probabilities.astype(np.float64)
+    if p.shape[-1] == 1:
+        return -np.mean(np.log(np.where(truth == 1, p[..., 0], 1 - p[..., 0])))
+    return -np.mean(np.log(np.take_along_axis(p, truth[..., None].astype(int), axis=-1)))
+
+
+def random_batch(channels):
+    truth = RNG.integers(0, max(2, channels), (3, 16, 16)).astype(np.uint8)
+    raw = RNG.uniform(0.01, 0.99, (3, 16, 16, channels)).astype(np.float32)
+    return truth, raw if channels == 1 else raw / raw.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_losses_equal_numpy(channels):
+    from satseg.models.keras.losses import LOSSES
+
+    truth, probabilities = random_batch(channels)
+    dice, entropy = reference_dice(truth, probabilities), reference_cross_entropy(truth, probabilities)
+    assert float(LOSSES["dice"](truth, probabilities)) == pytest.approx(dice, abs=1e-6)
+    assert float(LOSSES["bce"](truth, probabilities)) == pytest.approx(entropy, abs=1e-6)
+    assert float(LOSSES["dice_bce"](truth, probabilities)) == pytest.approx(dice + entropy, abs=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_confusion_counts_every_pixel(channels):
+    from satseg.models.keras.losses import batch_confusion
+
+    truth, probabilities = random_batch(channels)
+    predicted = (probabilities[..., 0] >= 0.5) if channels == 1 else probabilities.argmax(-1)
+    expected = np.zeros((max(2, channels),) * 2, int)
+    np.add.at(expected, (truth.ravel(), predicted.ravel().astype(int)), 1)
+    assert batch_confusion(truth, probabilities).numpy().tolist() == expected.tolist()
+
+
+def augmented(image, mask, number, *names, **changes):
+    from satseg.models.keras.augmentation import PixelRange, augmentation
+
+    config = TrainingConfig(augmentations=names, **changes)
+    change = augmentation(config, PixelRange.of("uint8", (1.0,) * image.shape[-1]))
+    new_image, new_mask = change(image, mask, np.array([1, number]))
+    return new_image.numpy(), new_mask.numpy()
+
+
+def test_flips_and_quarter_turns_move_image_and_mask_alike_and_reach_all_eight():
+    mask = RNG.integers(0, 3, (8, 8)).astype(np.uint8)
+    image = np.repeat(mask[..., None], 2, axis=-1).astype(np.float32)
+    expected = {np.rot90(turned, turns).tobytes() for turned in (mask, mask[::-1]) for turns in range(4)}
+    seen = set()
+    for number in range(60):
+        new_image, new_mask = augmented(image, mask, number, "flip", "rotate90")
+        assert np.array_equal(new_image[..., 0], new_mask)
+        seen.add(new_mask.tobytes())
+    assert seen == expected
+
+
+def test_brightness_and_contrast_stay_in_range_leave_the_mask_and_depend_on_the_seed_alone():
+    mask = np.ones((8, 8), np.uint8)
+    image = RNG.uniform(0, 255, (8, 8, 3)).astype(np.float32)
+    first, same = (augmented(image, mask, 4, "brightness", "contrast", brightness=0.2, contrast=0.5) for _ in "ab")
+    other, _ = augmented(image, mask, 5, "brightness", "contrast", brightness=0.2, contrast=0.5)
+    assert np.array_equal(first[0], same[0])
+    assert not np.allclose(first[0], other)
+    assert first[0].min() >= 0
+    assert first[0].max() <= 255
+    assert np.array_equal(first[1], mask)
+    shift, _ = augmented(image * 0 + 100, mask, 6, "brightness", brightness=0.2)
+    assert 0 < abs(shift.mean() - 100) <= 0.2 * 255
+
+
+def description(bands, classes):
+    return ModelDescription(
+        project="p",
+        architecture="linknet",
+        backbone="efficientnetb0",
+        bands=tuple("abcd"[:bands]),
+        dtype="uint8",
+        classes=classes,
+        patch_px=64,
+        gsd_m=None,
+        mean=(100.0,) * bands,
+        std=(50.0,) * bands,
+        dataset_version="v1",
+        patch_set="x",
+    )
+
+
+def test_network_normalises_inside_has_the_momentum_and_reloads_exactly(tmp_path):
+    from satseg.models.keras import architectures
+    from satseg.models.keras.load import load_network, load_segmenter
+    from satseg.models.keras.runtime import keras
+
+    config = TrainingConfig(backbone="efficientnetb0", batch_norm_momentum=0.8)
+    inner = architectures._library_network(config, 4, 3, None)
+    network = architectures.portable_network(inner, (100.0,) * 4, (50.0,) * 4, 0.8)
+    momenta = {layer.momentum for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    assert momenta == {0.8}
+    pixels = RNG.integers(0, 255, (2, 64, 96, 4)).astype(np.uint8)
+    expected = inner((pixels.astype(np.float32) - 100) / 50).numpy()
+    network.save(tmp_path / "model.keras")
+    write_json(tmp_path / "model.json", description(4, ("road", "water")).model_dump(mode="json"))
+    segmenter = load_segmenter(tmp_path)
+    found = segmenter.predict(pixels)
+    assert found.shape == (2, 64, 96, 3)
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert np.array_equal(found, segmenter.predict(pixels))
+    assert np.array_equal(keras.models.load_model(tmp_path / "model.keras", compile=False)(pixels).numpy(), found)
+    assert not any(type(layer).__name__ in ("Lambda", "FixedDropout") for layer in load_network(tmp_path).layers)
+    with pytest.raises(BadDataError, match=r"multiples of 32.*\(1, 40, 64, 4\)"):
+        segmenter.predict(pixels[:1, :40, :64])
+    (tmp_path / "model.keras").write_bytes((tmp_path / "model.keras").read_bytes()[:5000])
+    with pytest.raises(BadDataError, match=r"cannot be loaded.*Train again"):
+        load_segmenter(tmp_path)
+
+
+def test_squeeze_and_excitation_encoder_reloads_without_lambda(tmp_path):
+    from satseg.models.keras.architectures import build_network
+    from satseg.models.keras.runtime import keras
+
+    network = build_network(TrainingConfig(backbone="seresnet18", architecture="unet"), 3, 1, (0.0,) * 3, (255.0,) * 3)
+    network.save(tmp_path / "model.keras")
+    pixels = RNG.uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
+    again = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    assert np.array_equal(again(pixels).numpy(), network(pixels).numpy())
+
+
+def test_encoder_weights_come_from_a_file_and_fit_other_numbers_of_bands(tmp_path):
+    from satseg.models.keras.architectures import build_network
+    from satseg.models.keras.runtime import keras
+
+    encoder = keras.applications.MobileNet(input_shape=(None, None, 3), weights=None, include_top=False)
+    encoder.get_layer("conv1").set_weights([np.full((3, 3, 3, 32), 0.25, np.float32)])
+    file = tmp_path / "encoder.h5"
+    encoder.save_weights(file)
+    assert h5py.is_hdf5(file)
+    config = TrainingConfig(backbone="mobilenet", encoder_weights=str(file))
+    three, five = (build_network(config, bands, 1, (0.0,) * bands, (1.0,) * bands) for bands in (3, 5))
+    assert three.get_layer("conv1").get_weights()[0] == pytest.approx(0.25)
+    assert five.get_layer("conv1").get_weights()[0].shape == (3, 3, 5, 32)
+    assert five.get_layer("conv1").get_weights()[0] == pytest.approx(0.25 * 3 / 5)
+    with pytest.raises(ConfigurationError, match=r"encoder_weights: '/nowhere.h5'"):
+        build_network(config.model_copy(update={"encoder_weights": "/nowhere.h5"}), 3, 1, (0.0,) * 3, (1.0,) * 3)
+    with pytest.raises(BadDataError, match="does not fit resnet18"):
+        build_network(config.model_copy(update={"backbone": "resnet18"}), 3, 1, (0.0,) * 3, (1.0,) * 3)

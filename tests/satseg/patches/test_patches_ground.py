@@ -1,0 +1,67 @@
+"""Metres, and other scenes' ground in one's own pixels."""
+
+import math
+
+import numpy as np
+import pytest
+from affine import Affine
+from patch_scenes import SceneSpec, record_of, small_project
+
+from satseg.patches.ground import SceneGround, bounding_rects, ground_of, may_meet
+from satseg.patches.windows import Margin
+
+
+def ground(crs: str | None, transform: Affine) -> SceneGround:
+    return SceneGround("s", 100, 100, crs, transform)
+
+
+def test_utm_pixels_are_as_large_as_they_say() -> None:
+    down, across = ground_of(record_of(SceneSpec(gsd_m=0.5))).metres_per_pixel()
+    assert down == pytest.approx(0.5, rel=1e-3)
+    assert across == pytest.approx(0.5, rel=1e-3)
+
+
+def test_web_mercator_metres_are_ground_metres() -> None:
+    y = 8_399_737.9  # 60° north, where one projected metre is half a metre
+    down, across = ground("EPSG:3857", Affine(1, 0, 0, 0, -1, y)).metres_per_pixel()
+    assert down == pytest.approx(0.5, rel=0.01)
+    assert across == pytest.approx(0.5, rel=0.01)
+
+
+def test_degrees_become_metres_by_latitude() -> None:
+    down, across = ground("EPSG:4326", Affine(1e-5, 0, 30, 0, -1e-5, 60)).metres_per_pixel()
+    assert down == pytest.approx(1.114, rel=0.01)
+    assert across == pytest.approx(1.116 * math.cos(math.radians(60)), rel=0.01)
+
+
+def test_the_buffer_is_rounded_up_to_pixels_and_in_pixels_without_a_crs() -> None:
+    config = small_project("patches.buffer_m=1.1", "patches.buffer_px=7").patches
+    assert ground_of(record_of(SceneSpec(gsd_m=0.5))).margin(config) == Margin(3, 3)
+    assert ground(None, Affine.identity()).margin(config) == Margin(7, 7)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32636", "EPSG:3857", "EPSG:4326"])
+def test_bounds_in_another_scene_hold_the_true_place(crs: str) -> None:
+    source = ground_of(record_of(SceneSpec(height=200, width=200)))
+    rects = np.array([[10, 20, 42, 52], [100, 100, 132, 132]])
+    lon_lat = source.corners(rects.astype(float), crs)
+    x0, y0 = lon_lat[..., 0].min(), lon_lat[..., 1].max()
+    step = 1e-5 if crs == "EPSG:4326" else 0.7
+    target = SceneGround("t", 500, 500, crs, Affine(step, 0, x0 - 5 * step, 0, -step, y0 + 5 * step))
+    found = bounding_rects(rects, source, target, Margin(0, 0))
+    exact = target.pixels(lon_lat, crs)
+    assert len(found) == 2
+    assert (found[:, 0] <= exact[..., 1].min(axis=1) + 1e-5).all()
+    assert (found[:, 3] >= exact[..., 0].max(axis=1) - 1e-5).all()
+    assert (found[:, 2] - found[:, 0] < np.ptp(exact[..., 1], axis=1) + 2.1).all()
+
+
+def test_far_or_unplaced_scenes_have_no_ground_in_common() -> None:
+    here, island = SceneSpec("a"), SceneSpec("c", crs=None)
+    far = SceneSpec("b", offset_px=(0, 100_000))
+    assert not may_meet(record_of(here), record_of(far), 5)
+    assert not may_meet(record_of(here), record_of(island), 5)
+    rects = np.array([[0, 0, 32, 32]])
+    grounds = [ground_of(record_of(spec)) for spec in (here, far, island)]
+    assert not len(bounding_rects(rects, grounds[1], grounds[0], Margin(10, 10)))
+    assert not len(bounding_rects(rects, grounds[2], grounds[0], Margin(10, 10)))

@@ -1,0 +1,150 @@
+"""No training on held-out ground, also when the same ground was photographed twice."""
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from patch_scenes import UTM, SceneSpec, Versions, opened, patch, record_of, scattered, small_project
+from pyproj import Transformer
+
+from satseg.datasets.catalog import DatasetVersion, SceneRecord
+from satseg.errors import SplitLeakError
+from satseg.patches.leaks import check_leaks
+from satseg.patches.plan import PatchPlan, make_plan
+from satseg.patches.split_plan import PlannedBlock, PlannedScene, empty_plan, grid_key
+from satseg.patches.windows import block_grid
+from satseg.storage.layout import Workspace
+
+BUFFER_M = 3.0
+
+
+def outline(record: SceneRecord, row: int, col: int, size: int) -> shapely.Polygon:
+    """A window in metres of one common CRS."""
+    a, _, c, _, e, f = record.transform
+    bottom, right = min(row + size, record.height), min(col + size, record.width)
+    xs, ys = np.array([col, right, right, col]) * a + c, np.array([row, row, bottom, bottom]) * e + f
+    return shapely.Polygon(np.stack(Transformer.from_crs(record.crs, UTM, always_xy=True).transform(xs, ys), axis=1))
+
+
+def planned(record: SceneRecord, splits: list[str], block_px: int) -> PlannedScene:
+    grid = block_grid(record.id, record.height, record.width, block_px)
+    blocks = [
+        PlannedBlock.model_validate({"name": b.name, "rect": b[1:], "lonlat": None, "split": split, "cohort": "v1"})
+        for b, split in zip(grid, itertools.cycle(splits))
+    ]
+    return PlannedScene(
+        scene=record.id, crs=record.crs, transform=record.transform, height=record.height, width=record.width,
+        blocks=tuple(blocks),
+    )  # fmt: skip
+
+
+@st.composite
+def overlapping_plans(draw: st.DrawFn) -> PatchPlan:
+    """Two or three scenes of different pixel size and place, with random splits that do not agree at all."""
+    project = small_project(f"patches.buffer_m={BUFFER_M}", f"patches.stride_px={draw(st.integers(16, 32))}")
+    specs = [
+        SceneSpec(
+            f"s{i}",
+            draw(st.integers(20, 160)),
+            draw(st.integers(20, 160)),
+            gsd_m=draw(st.sampled_from([0.3, 0.5, 0.9])),
+            offset_px=(draw(st.floats(-80, 80)), draw(st.floats(-80, 80))),
+        )
+        for i in range(draw(st.integers(2, 3)))
+    ]
+    records = tuple(record_of(spec) for spec in specs)
+    splits = st.lists(st.sampled_from(["train", "train", "val", "test"]), min_size=1, max_size=9)
+    scenes = {grid_key(record): planned(record, draw(splits), 64) for record in records}
+    version = DatasetVersion("town", "v1", "", record_of(specs[0]).ingested_at, records, "")
+    return PatchPlan(
+        project, version, records, empty_plan(project.patches, "v1").with_scenes(scenes), Workspace("/none")
+    )
+
+
+def manifest_of(plan: PatchPlan) -> pd.DataFrame:
+    tables = []
+    for record in plan.records:
+        table = pd.DataFrame(plan.windows(record), columns=["row", "col", "split", "block", "reason"])
+        tables.append(table.assign(scene=record.id, size=32, kept=table["reason"] == ""))
+    return pd.concat(tables, ignore_index=True)
+
+
+def nearest(plan: PatchPlan, manifest: pd.DataFrame) -> float:
+    """Smallest distance in metres between train and held-out, and between val and test windows, pair by pair."""
+    records = {record.id: record for record in plan.records}
+    kept = manifest[manifest["kept"]].to_dict("records")
+    outlines = [(row["split"], outline(records[row["scene"]], row["row"], row["col"], 32)) for row in kept]
+    distances = [
+        a.distance(b) - (1e-4 if a.intersection(b).area > 1e-2 else 0)
+        for (split, a), (other, b) in itertools.permutations(outlines, 2)
+        if (split, other) in {("train", "val"), ("train", "test"), ("val", "test")}
+    ]
+    return min(distances, default=math.inf)
+
+
+@settings(max_examples=25, deadline=None)
+@given(overlapping_plans())
+def test_the_buffer_holds_between_scenes_of_the_same_ground(plan: PatchPlan) -> None:
+    manifest = manifest_of(plan)
+    assert nearest(plan, manifest) >= BUFFER_M - 0.02
+    check_leaks(plan, manifest)
+
+
+@settings(max_examples=25, deadline=None)
+@given(overlapping_plans(), st.integers(0, 10_000))
+def test_the_check_finds_what_a_slow_comparison_finds(plan: PatchPlan, seed: int) -> None:
+    manifest = manifest_of(plan)
+    rng = np.random.default_rng(seed)
+    manifest["kept"] = rng.random(len(manifest)) < 0.3  # also windows that the buffer had excluded
+    distance = nearest(plan, manifest)
+    if distance < BUFFER_M - 0.02:
+        with pytest.raises(SplitLeakError, match="nearer than the buffer"):
+            check_leaks(plan, manifest)
+    elif distance > BUFFER_M + 0.02:
+        check_leaks(plan, manifest)
+
+
+def test_the_check_names_the_pair(versions: Versions, workspace: Workspace) -> None:
+    versions.add(SceneSpec("a", 192, 192, polygons=scattered(30, 192, 192)))
+    patch_set = opened(workspace, patch(workspace))
+    plan, _ = make_plan(small_project(), workspace, "v1", may_extend=False)
+    manifest = patch_set.manifest()
+    check_leaks(plan, manifest)
+    test = manifest.query("kept and split == 'test'").iloc[0]
+    leaking = manifest.query("kept and split == 'train'").iloc[[0]].assign(row=test["row"] + 3, col=test["col"])
+    with pytest.raises(SplitLeakError, match=f"train a at row {test['row'] + 3}.* and test a at row {test['row']}"):
+        check_leaks(plan, pd.concat([manifest, leaking]))
+
+
+def test_touching_windows_do_not_leak_without_a_buffer(versions: Versions, workspace: Workspace) -> None:
+    versions.add(SceneSpec("a", 128, 192, polygons=scattered(30, 128, 192)))
+    project = small_project("patches.buffer_m=0")
+    patch_set = opened(workspace, patch(workspace, project))
+    plan, _ = make_plan(project, workspace, "v1", may_extend=False)
+    assert nearest(plan, patch_set.manifest()) == 0
+    manifest = patch_set.manifest()
+    test = manifest.query("kept and split == 'test'").iloc[0]
+    leaking = manifest.query("kept and split == 'train'").iloc[[0]].assign(row=test["row"], col=test["col"] + 31)
+    with pytest.raises(SplitLeakError):
+        check_leaks(plan, pd.concat([manifest, leaking]))
+
+
+def test_a_second_photograph_in_another_crs_does_not_leak(versions: Versions, workspace: Workspace) -> None:
+    roofs = scattered(40, 192, 192)
+    versions.add(SceneSpec("a", 192, 192, polygons=roofs))
+    versions.add(
+        SceneSpec("a", 192, 192, polygons=roofs),
+        SceneSpec("b", 400, 400, gsd_m=0.3, crs="EPSG:3857", origin=(3_623_600.0, 40_290.0), polygons=[], seed=7),
+    )
+    patch(workspace, dataset_version="v1")
+    patch_set = opened(workspace, patch(workspace, dataset_version="v2"))
+    plan, _ = make_plan(small_project(), workspace, "v2", may_extend=False)
+    a, b = (shapely.box(*record.footprint_wgs84) for record in plan.records)
+    assert a.intersection(b).area > 0.5 * a.area
+    assert nearest(plan, patch_set.manifest()) >= 2 - 0.02
+    assert (patch_set.manifest().query("scene == 'b'")["reason"] == "buffer").any()

@@ -1,0 +1,55 @@
+import math
+
+import pytest
+from affine import Affine
+
+from satseg.scenes.grid import Grid, fits_gsd, footprint_wgs84, gsd_of, mercator_note, target_grid
+
+MERCATOR = Grid(
+    3072, 2048, Affine(0.07464553543474244, 0, 3628312.858, 0, -0.07464553543474244, 39135.758), "EPSG:3857"
+)
+
+
+def test_gsd_is_in_units_of_the_crs():
+    assert gsd_of(MERCATOR) == pytest.approx(0.0746455)
+    feet = Grid(10, 10, Affine(1, 0, 1e6, 0, -1, 2e5), "EPSG:2263")  # US survey feet
+    assert gsd_of(feet) == pytest.approx(0.3048006)
+    degrees = Grid(100, 100, Affine(1e-5, 0, 10, 0, -1e-5, 60.0005), "EPSG:4326")
+    assert gsd_of(degrees) == pytest.approx(1.113 * math.sqrt(math.cos(math.radians(60))), rel=1e-3)
+    assert gsd_of(Grid(5, 5, Affine.identity(), None)) is None
+
+
+def test_resampling_hits_the_gsd_exactly_and_keeps_the_corner():
+    target = target_grid(MERCATOR, None, 0.15)
+    assert (target.transform.a, target.transform.e) == (0.15, -0.15)
+    assert (target.transform.c, target.transform.f) == (MERCATOR.transform.c, MERCATOR.transform.f)
+    assert (target.width, target.height) == (1529, 1019)
+
+
+def test_a_scene_within_one_percent_stays_as_it_is():
+    near = Grid(100, 100, Affine(0.151, 0, 0, 0, -0.1495, 0), "EPSG:32636")
+    assert fits_gsd(near, 0.15)
+    assert target_grid(near, None, 0.15) is near
+    far = Grid(100, 100, Affine(0.152, 0, 0, 0, -0.15, 0), "EPSG:32636")
+    assert target_grid(far, None, 0.15) is not far
+
+
+def test_a_scene_without_crs_is_never_resampled():
+    pixels = Grid(100, 80, Affine.identity(), None)
+    assert target_grid(pixels, "EPSG:32636", 0.15) is pixels
+    assert footprint_wgs84(pixels) is None
+
+
+def test_reprojection_reaches_crs_and_gsd():
+    target = target_grid(MERCATOR, "EPSG:32636", 0.15)
+    assert target.crs == "EPSG:32636"
+    assert gsd_of(target) == pytest.approx(0.15)
+    west, south, east, north = footprint_wgs84(target)
+    expected = footprint_wgs84(MERCATOR)
+    assert (west, south, east, north) == pytest.approx(expected, abs=2e-5)
+
+
+def test_stretched_metres_are_said():
+    north = Grid(100, 100, Affine(0.15, 0, 1e6, 0, -0.15, 8_399_738), "EPSG:3857")
+    assert "at latitude 60.0 one of them is 0.500 m on the ground" in mercator_note(north)
+    assert mercator_note(Grid(5, 5, Affine(1, 0, 5e5, 0, -1, 0), "EPSG:32636")) is None
