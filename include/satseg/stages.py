@@ -268,7 +268,7 @@ class DriftResult(Result):
     reference_version: str | None = None
     report: str | None = Field(None, description="Path of report.html.")
     champion: str | None = Field(None, description="Model version whose training data was the reference.")
-    permuted: Literal["scenes", "blocks"] | None = Field(None, description="Units dealt anew for the null distribution.")
+    permuted: Literal["scenes", "blocks"] | None = Field(None, description="Units dealt anew for the null.")
     correction: Literal["Holm", "step-down maxT"] | None = Field(None, description="Correction over the features.")
     false_alarm_bound: float | None = Field(
         None, description="Chance of an alarm in a quiet night, also when scenes differ from each other by nature."

@@ -21,7 +21,7 @@ from satseg.cli.app import (
 )
 from satseg.stages import IngestSpec, ListScenesSpec
 
-VersionArgument = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="Like v3; default: the newest.")]
+VersionArgument = Annotated[str | None, typer.Argument(metavar="VERSION", help="Like v3; default: the newest.")]
 TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"]
 
 
@@ -39,7 +39,8 @@ def register(app: typer.Typer) -> None:
 
 def ingest(  # noqa: PLR0917 - options of a command
     source: Annotated[
-        Path | None, typer.Argument(metavar="[SOURCE]", help="Folder or scene; default: workspace/incoming/<project>/.")
+        Path | None,
+        typer.Argument(metavar="SOURCE", help="Folder or scene; default: the project's folder in incoming/."),
     ] = None,
     project: ProjectOption = None,
     overrides: SetOption = None,
@@ -96,7 +97,7 @@ def show(version: VersionArgument = None, project: ProjectOption = None, as_json
 
 def diff(
     old: Annotated[str, typer.Argument(metavar="OLD", help="Version, like v1.")],
-    new: Annotated[str | None, typer.Argument(metavar="[NEW]", help="Version; default: the newest.")] = None,
+    new: Annotated[str | None, typer.Argument(metavar="NEW", help="Version; default: the newest.")] = None,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -119,7 +120,7 @@ def checkout(
     version: VersionArgument = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="New folder; default: workspace/views/<project>/<version>."),
+        typer.Option("--out", metavar="DIR", help="New folder; default: in the workspace's views/."),
     ] = None,
     project: ProjectOption = None,
     as_json: JsonOption = False,

@@ -57,8 +57,9 @@ def check(found: Discovery, preparation: Preparation, project: ProjectConfig, ne
     for prepared in checked.accepted:
         checked.warnings += [f"{prepared.id}: {warning}" for warning in prepared.warnings]
     checked.warnings += _twins(checked.accepted, newest.items)
-    for note in sorted({prepared.item["properties"]["satseg:gsd_note"] or "" for prepared in checked.fresh} - {""}):
-        say(f"note: {note}")
+    notes = [note for prepared in checked.fresh if (note := prepared.item["properties"]["satseg:gsd_note"])]
+    if notes:
+        say(f"note: {notes[0]}" + (f" (and {len(notes) - 1} scenes more)" if len(notes) > 1 else ""))
     return checked
 
 

@@ -92,6 +92,8 @@ def _copy_or_complain(folder: OutFolder, scene: SceneSource, plan: Plan, change:
         header = read_header(raster)
         if header.palette:
             raise BadDataError("a picture with a colour table holds no brightness to change; convert it to RGB")
+        if scene.labels is not None:
+            folder.withdraw(str(picture.with_suffix(scene.labels.suffix.lower())))
         folder.write(str(picture), lambda path: _write_copy(raster, header, path, change, seed))
     except BadDataError as error:
         say(f"warning: {raster.name} left out: {error}")

@@ -34,6 +34,11 @@ class OutFolder:
                     "Give another folder, or --force to replace it."
                 )
 
+    def withdraw(self, name: str) -> None:
+        """Remove a label file that `--force` lets be replaced: a kill must not leave it beside a new picture."""
+        if self._force:
+            (self.path / name).unlink(missing_ok=True)
+
     def first_existing(self, names: list[str]) -> list[int]:
         """Return the indices of names, those that exist first: a difference shows before anything is written."""
         return sorted(range(len(names)), key=lambda i: (not (self.path / names[i]).exists(), i))

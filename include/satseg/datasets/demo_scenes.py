@@ -163,6 +163,7 @@ def _write_scene(folder: OutFolder, scenes: SceneSet, k: int) -> None:
             for band, colour in enumerate(("red", "green", "blue"), start=1):
                 dataset.set_band_description(band, colour)
 
+    folder.withdraw(f"{name}.json")
     folder.write(f"{name}.tif", write_tif)
     if scenes.labelled:
         labels = labelme(town, f"{name}.tif", scenes.size_px, scenes.gsd_m)

@@ -173,6 +173,9 @@ class Preparation:
         """Return the scene's annotations; None when the file says nothing about it."""
         file = self._read(labels)
         shared = labels.source == "folder"
+        if shared and (why := _cannot_serve(file, scene)):
+            prepared.warnings.append(f"{labels.path.name} does not serve it: {why}")
+            return None
         table, report = fit_labels(file, drawn_on, scene, self._project.classes, shared)
         if shared:
             self._used[labels.path] |= report.used
@@ -203,6 +206,15 @@ def _strict_reasons(report: FitReport, path: Path, classes: tuple[str, ...]) -> 
         "annotations.strict is true; correct the class or add it to 'classes' in the project file"
         for name, count in sorted(report.unknown.items())
     ]
+
+
+def _cannot_serve(file: LabelFile, scene: Grid) -> str | None:
+    """Return why a folder-level file has nothing to do with a scene, None when it may have."""
+    if file.kind == "LabelMe":
+        return "a LabelMe file labels one image; name it like its scene"
+    if scene.crs is None and file.crs is not None:
+        return f"its coordinates are in {file.crs} and the scene has no CRS"
+    return None
 
 
 def _grid_of(item: dict[str, Any]) -> Grid:

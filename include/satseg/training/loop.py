@@ -170,9 +170,10 @@ class TrainingLoop:
             seconds=round(progress.epoch_seconds, 1),
             time=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        self.folder.append_epoch(record)
         self.on_epoch(record)
         self._keep(record)
+        # last, so that who sees the line knows the epoch is safe; a lost line is written again from the state
+        self.folder.append_epoch(record)
         say(
             f"epoch {epoch}/{self.config.epochs} loss {record.loss:.3f} val loss {record.val_loss:.3f} "
             f"val IoU {record.val_iou:.3f} ({record.seconds:.0f} s)"

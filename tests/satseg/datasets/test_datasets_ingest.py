@@ -219,6 +219,7 @@ def test_folder_labels_serve_scenes_without_their_own(workspace, ingest, project
     for seed, name in enumerate(("own", "shared", "far")):
         write_scene(tmp_path / "d" / f"{name}.tif", seed=10 * seed)
     write_labels(tmp_path / "d" / "own.json", HOUSE)
+    write_scene(tmp_path / "d" / "photo.png", driver="PNG", crs=None, transform=None)
 
     def square(x: float) -> dict:
         ring = [[x, 39_990], [x + 5, 39_990], [x + 5, 39_995], [x, 39_995], [x, 39_990]]
@@ -237,7 +238,10 @@ def test_folder_labels_serve_scenes_without_their_own(workspace, ingest, project
     counts = {
         s.id: len(read_table(s.annotations)) if s.labelled else None for s in open_version(workspace, "roofs").scenes
     }
-    assert counts == {"own": 1, "shared": 1, "far": None}
+    assert counts == {"own": 1, "shared": 1, "far": None, "photo": None}
+    assert any(
+        "labels.geojson does not serve it: its coordinates are in EPSG:32636" in text for text in result.warnings
+    )
     assert any("labels.geojson: 3 of 4 polygons lie in no scene that it serves" in text for text in result.warnings)
 
 

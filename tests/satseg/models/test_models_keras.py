@@ -128,8 +128,11 @@ def test_network_normalises_inside_has_the_momentum_and_reloads_exactly(tmp_path
     assert found.shape == (2, 64, 96, 3)
     assert found == pytest.approx(expected, abs=1e-5)
     assert np.array_equal(found, segmenter.predict(pixels))
-    assert np.array_equal(keras.models.load_model(tmp_path / "model.keras", compile=False)(pixels).numpy(), found)
-    assert not any(type(layer).__name__ in ("Lambda", "FixedDropout") for layer in load_network(tmp_path).layers)
+    again = load_network(tmp_path)
+    library_way = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    assert np.array_equal(library_way(pixels).numpy(), again(pixels).numpy())
+    assert np.array_equal(network(pixels).numpy(), again(pixels).numpy())
+    assert not any(type(layer).__name__ in ("Lambda", "FixedDropout") for layer in again.layers)
     with pytest.raises(BadDataError, match=r"multiples of 32.*\(1, 40, 64, 4\)"):
         segmenter.predict(pixels[:1, :40, :64])
     (tmp_path / "model.keras").write_bytes((tmp_path / "model.keras").read_bytes()[:5000])

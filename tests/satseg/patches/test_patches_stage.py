@@ -278,7 +278,7 @@ def test_unknown_and_unlabelled_scenes_are_told_apart(town: str, workspace: Work
 def test_finalise_names_the_scenes_not_extracted(town: str, workspace: Workspace) -> None:
     patch(workspace, step="plan")
     patch(workspace, step="extract", scenes=["east"])
-    with pytest.raises(BadDataError, match="1 of 2 scenes .* not extracted: north"):
+    with pytest.raises(BadDataError, match=r"1 of 2 scenes .* not extracted: north"):
         patch(workspace, step="finalise")
     assert list_patch_sets(workspace, "town") == []
 

@@ -98,7 +98,7 @@ def test_a_killed_training_repeats_only_the_unfinished_epoch_and_reports_no_epoc
 
     with pytest.raises(PowerCut):
         TrainingLoop(SummingLearner(), TrainingConfig(epochs=3), folder, folder.open(), cut).run()
-    assert len(lines(folder)) == 2  # the second is on disk, the state knows of one
+    (folder.path / "epochs.jsonl").write_text("")  # as if killed between the state and the line
     resumed = SummingLearner()
     train(folder, resumed, epochs=3)
     assert [line["epoch"] for line in lines(folder)] == [1, 2, 3]

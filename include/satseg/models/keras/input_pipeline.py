@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from satseg.config.project import TrainingConfig
+from satseg.errors import BadDataError
 from satseg.models.draws import draw_order
 from satseg.models.keras.augmentation import PixelRange, augmentation
 from satseg.models.keras.runtime import tf
@@ -19,6 +20,11 @@ class WindowReader:
     """Reads windows of one split; each read opens the shard at the window's place and takes one record."""
 
     def __init__(self, patch_set: PatchSet, windows: pd.DataFrame) -> None:
+        """Find the windows' places in the shards.
+
+        Raises:
+            BadDataError: a shard is missing or has another size than its number of records says.
+        """
         self.patch_set = patch_set
         self.weights: NDArray[np.int64] = windows["draw_weight"].to_numpy(np.int64)
         size, channels = patch_set.size_px, patch_set.channels
@@ -27,9 +33,26 @@ class WindowReader:
         shards = windows["shard"].to_numpy(np.int64)
         index = windows["index"].to_numpy(np.int64)
         files = patch_set.shard_files()
-        headers = np.array([[header_bytes(images), header_bytes(masks)] for images, masks in files], np.int64)
+        lengths = (self._image_bytes, self._mask_bytes)
+        headers = np.array([self._checked_headers(shard, lengths) for shard in range(len(files))], np.int64)
         self._files = np.array([[str(images), str(masks)] for images, masks in files])[shards]
-        self._offsets = headers[shards] + index[:, None] * np.array([self._image_bytes, self._mask_bytes])
+        self._offsets = headers[shards] + index[:, None] * np.array(lengths)
+
+    def _checked_headers(self, shard: int, record_bytes: tuple[int, int]) -> list[int]:
+        headers = []
+        for path, length in zip(self.patch_set.shard_files()[shard], record_bytes, strict=True):
+            try:
+                header, size = header_bytes(path), path.stat().st_size
+            except (OSError, ValueError) as error:
+                raise BadDataError(f"{path} cannot be read ({error}). Run `satseg patch --force` again.") from error
+            # a record cut off would be left out of the training silently
+            expected = header + length * self.patch_set.description.shards[shard]
+            if size != expected:
+                raise BadDataError(
+                    f"{path} has {size} bytes instead of {expected}: it is damaged. Run `satseg patch --force` again."
+                )
+            headers.append(header)
+        return headers
 
     def __len__(self) -> int:
         return len(self.weights)
