@@ -34,8 +34,8 @@ LAST_COLUMNS = ("kept", "reason", "draw_weight", "shard", "index")
 SAME_GSD = 0.02  # relative difference up to which scenes count as of one ground sample distance
 
 
-def finalise(plan: PatchPlan) -> PatchSetDescription:
-    """Merge the parts of all scenes into the patch set.
+def finalise(plan: PatchPlan, force: bool = False) -> tuple[PatchSetDescription, bool]:
+    """Merge the parts of all scenes into the patch set; returns it and whether it was made here and now.
 
     Raises:
         BadDataError: a scene is not extracted yet, or a split has no windows.
@@ -44,6 +44,9 @@ def finalise(plan: PatchPlan) -> PatchSetDescription:
     """
     with exclusive(plan.workspace.lock(f"patch-set-{plan.id}"), f"Patch set {plan.id}"):
         remove_stale_temps(plan.folder)
+        if plan.complete and not force:  # another process was faster
+            tidy(plan)
+            return described(plan), False
         parts = _parts(plan)
         manifest = _manifest(plan)
         _check_splits(plan, manifest)
@@ -57,7 +60,7 @@ def finalise(plan: PatchPlan) -> PatchSetDescription:
         write_json(plan.folder / PATCHSET_FILE, description.model_dump(mode="json"))
         remember_latest(plan)
         tidy(plan)
-    return description
+    return description, True
 
 
 def remember_latest(plan: PatchPlan) -> None:

@@ -21,7 +21,7 @@ def run(spec: PatchSpec, workspace: Workspace) -> PatchResult:
         if spec.step != "extract":
             remember_latest(plan)
             tidy(plan)
-        return _done(plan, described(plan), changed=False, warnings=[])
+        return _done(plan, described(plan), False, [])
     if spec.step == "plan":
         return _planned(plan, warnings)
     if spec.step in {"extract", "all"}:
@@ -29,7 +29,8 @@ def run(spec: PatchSpec, workspace: Workspace) -> PatchResult:
         parts = [extract_scene(plan, scene, spec.force) for scene in scenes]
         if spec.step == "extract":
             return _extracted(plan, parts, warnings)
-    return _done(plan, finalise(plan), changed=True, warnings=warnings)
+    description, changed = finalise(plan, spec.force)
+    return _done(plan, description, changed, warnings)
 
 
 def _planned(plan: PatchPlan, warnings: list[str]) -> PatchResult:

@@ -126,7 +126,9 @@ def _copy_pixels(source: Path, header: SourceHeader, grid: Grid, temp: Path) -> 
     with ExitStack() as stack:
         dataset = stack.enter_context(open_source(source))
         if warped:
-            dataset = stack.enter_context(_warped(dataset, header, grid, add_alpha=masked and not header.has_mask))
+            # an internal mask survives warping only as an alpha band; a band beyond the project's is one already
+            add_alpha = masked and dataset.count == len(header.bands)
+            dataset = stack.enter_context(_warped(dataset, header, grid, add_alpha=add_alpha))
         output = stack.enter_context(rasterio.open(temp, "w", **profile))
         tiled = warped or header.tile_shape[1] < grid.width
         for window in _windows(grid, len(header.bands) * np.dtype(header.dtype).itemsize, tiled):

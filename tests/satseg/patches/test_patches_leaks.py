@@ -9,7 +9,7 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from patch_scenes import UTM, SceneSpec, Versions, opened, patch, record_of, scattered, small_project
+from patch_scenes import ORIGIN, UTM, SceneSpec, Versions, opened, patch, record_of, scattered, small_project
 from pyproj import Transformer
 
 from satseg.datasets.catalog import DatasetVersion, SceneRecord
@@ -136,11 +136,10 @@ def test_touching_windows_do_not_leak_without_a_buffer(versions: Versions, works
 
 def test_a_second_photograph_in_another_crs_does_not_leak(versions: Versions, workspace: Workspace) -> None:
     roofs = scattered(40, 192, 192)
+    x, y = Transformer.from_crs(UTM, "EPSG:3857", always_xy=True).transform(*ORIGIN)
+    again = SceneSpec("b", 400, 400, gsd_m=0.3, crs="EPSG:3857", origin=(x - 7, y + 9), polygons=[], seed=7)
     versions.add(SceneSpec("a", 192, 192, polygons=roofs))
-    versions.add(
-        SceneSpec("a", 192, 192, polygons=roofs),
-        SceneSpec("b", 400, 400, gsd_m=0.3, crs="EPSG:3857", origin=(3_623_600.0, 40_290.0), polygons=[], seed=7),
-    )
+    versions.add(SceneSpec("a", 192, 192, polygons=roofs), again)
     patch(workspace, dataset_version="v1")
     patch_set = opened(workspace, patch(workspace, dataset_version="v2"))
     plan, _ = make_plan(small_project(), workspace, "v2", may_extend=False)

@@ -130,3 +130,17 @@ def test_a_truncated_jpeg_is_not_filled_with_grey(write_raster):
     source.write_bytes(source.read_bytes()[:-20_000])
     with pytest.raises(BadDataError, match="damaged or truncated"):
         convert(source)
+
+
+def test_an_internal_mask_survives_resampling(write_raster, pixels):
+    source = write_raster("a.tif", pixels, crs="EPSG:32636")
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(source, "r+") as dataset:
+        mask = np.full(pixels.shape[:2], 255, np.uint8)
+        mask[:, :30] = 0
+        dataset.write_mask(mask)
+    cog, statistics = convert(source, gsd_m=1.0)
+    assert statistics.nodata_fraction == pytest.approx(1 / 3, abs=0.01)
+    with open_scene(cog) as scene:
+        valid = scene.valid_mask(0, 0, scene.height, scene.width)
+    assert not valid[:, :15].any()
+    assert valid[:, 16:].all()
