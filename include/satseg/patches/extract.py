@@ -28,7 +28,7 @@ from satseg.storage.atomic import exclusive, remove_stale_temps, replacing_direc
 if TYPE_CHECKING:
     import pandas as pd
 
-CELL_BYTES = 48 * 2**20  # pixels held at a time
+CELL_BYTES = 24 * 2**20  # pixels held at a time
 Mask = NDArray[np.uint8]
 
 TABLE_FILE = "windows.parquet"

@@ -31,7 +31,7 @@ def rows(patch_set: PatchSet, *splits: str) -> list[dict[str, Any]]:
     return [row for split in splits or ("train", "val", "test") for row in patch_set.windows(split).to_dict("records")]
 
 
-@pytest.mark.parametrize("cell_bytes", [48 * 2**20, 1])
+@pytest.mark.parametrize("cell_bytes", [24 * 2**20, 1])
 def test_patches_are_the_pixels_and_labels_of_the_whole_scene(
     town: str, versions: Versions, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, cell_bytes: int
 ) -> None:

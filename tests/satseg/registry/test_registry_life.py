@@ -31,6 +31,18 @@ def runs(world):
     }
 
 
+@pytest.fixture(autouse=True)
+def another_process(runs, tmp_path):
+    """MLflow's own address points elsewhere, as in a `satseg register` that has opened no run before."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'other.db'}")
+    yield
+    mlflow.set_tracking_uri(before)
+    assert not (tmp_path / "other.db").exists()
+
+
 def aliases(world):
     return {alias: row.version for row in list_models(world.workspace, "houses") for alias in row.aliases}
 
@@ -125,19 +137,7 @@ def test_failed_run_cannot_be_registered(world):
     assert list_models(world.workspace, "houses") == []
 
 
-@pytest.fixture
-def another_process(tmp_path):
-    """MLflow's own address points elsewhere, as in a `satseg register` that has opened no run before."""
-    import mlflow
-
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'other.db'}")
-    yield
-    mlflow.set_tracking_uri(before)
-    assert not (tmp_path / "other.db").exists()
-
-
-def test_registering_killed_half_way_is_completed_with_the_same_version(world, runs, monkeypatch, another_process):
+def test_registering_killed_half_way_is_completed_with_the_same_version(world, runs, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(register, "set_alias", lambda *args: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
