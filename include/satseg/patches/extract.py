@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from satseg.annotations.masks import PolygonIndex, window_transform
 from satseg.annotations.table import AnnotationTable, read_table
-from satseg.config.project import PatchConfig, content_id
+from satseg.config.project import PatchConfig
 from satseg.datasets.catalog import SceneRecord
 from satseg.errors import BadDataError
 from satseg.patches.moments import Moments
@@ -33,6 +33,7 @@ Mask = NDArray[np.uint8]
 
 TABLE_FILE = "windows.parquet"
 PART_FILE = "part.json"
+LOCK_FILE = "extract.lock"  # goes with the parts when the patch set is complete
 
 
 class Part(BaseModel):
@@ -74,8 +75,7 @@ def extract_scene(plan: PatchPlan, scene: str, force: bool = False) -> Part:
     """
     record = plan.record(scene)
     target = plan.part(scene)
-    lock = plan.workspace.lock(f"extract-{plan.id}-{content_id(scene)}")
-    with exclusive(lock, f"Scene '{scene}' of patch set {plan.id}"):
+    with exclusive(target.parent / LOCK_FILE, f"Scene '{scene}' of patch set {plan.id}"):
         remove_stale_temps(target.parent)
         if target.exists() and not force:
             return read_part(target)

@@ -86,7 +86,8 @@ def client(workspace: Workspace) -> Iterator[Any]:
         TemporaryError: MLflow does not answer.
     """
     uri = tracking_uri(workspace)
-    mlflow_module()
+    # parts of MLflow ask the global address, whatever the client was given: registering a version is one
+    mlflow_module().set_tracking_uri(uri)
     from mlflow import MlflowClient
 
     marker = workspace.mlflow / ".ready"

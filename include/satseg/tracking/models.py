@@ -126,7 +126,7 @@ def resolve_model(workspace: Workspace, project_name: str, reference: str) -> Mo
     for record in known:
         if wanted in record.aliases or (number and record.version == str(int(number[1]))):
             return record.ref
-    if number is None and _RUN_ID.fullmatch(wanted):
+    if _RUN_ID.fullmatch(wanted):  # eight digits may be the beginning of a run id as well
         found = _by_run(workspace, project_name, wanted, known)
         if found is not None:
             return found
