@@ -9,7 +9,7 @@ BY_SCHEDULE = ("scheduled", "backfill")
 
 
 def _scheduled(context: Any) -> bool:
-    return str(context["dag_run"].run_type) in BY_SCHEDULE
+    return context["dag_run"].run_type in BY_SCHEDULE
 
 
 @pass_context

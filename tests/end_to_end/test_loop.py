@@ -28,7 +28,7 @@ training: {backbone: resnet18, epochs: 2, steps_per_epoch: 4, batch_size: 4}
 retraining: {epochs: 1}
 promotion: {min_iou: 0.0, max_iou_loss: 1.0, margin_over_all_positive: -1.0}
 inference: {window_px: 128}
-drift: {patch_px: 64, permutations: 199, confirm: {nights: 1, of: 1}}
+drift: {patch_px: 64, permutations: 299, confirm: {nights: 1, of: 1}}
 """
 
 
@@ -51,6 +51,7 @@ def loop(home: Home) -> Outcome:
         count=4,
         size_px=384,
         projects_dir=home.projects_dir,
+        training={},  # as the project file says
         run_timeout_s=600,
     )
     screen = LineScreen()

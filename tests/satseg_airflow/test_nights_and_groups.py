@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.utils.types import DagRunType
 
 from satseg_airflow.nights import ingested_since, ingested_until, night
 from satseg_airflow.tasks import MOST_MAPPED_TASKS, grouped
@@ -14,7 +15,7 @@ START, END = datetime(2026, 3, 1, 2, tzinfo=UTC), datetime(2026, 3, 2, 2, tzinfo
 
 def run(run_type: str, **params: Any) -> dict[str, Any]:
     empty = {"night": None, "dataset_version": None, "since": None, "until": None}
-    context = {"dag_run": SimpleNamespace(run_type=run_type, run_after=END), "params": empty | params}
+    context = {"dag_run": SimpleNamespace(run_type=DagRunType(run_type), run_after=END), "params": empty | params}
     if run_type == "scheduled":
         context |= {"data_interval_start": START, "data_interval_end": END}
     return context

@@ -10,6 +10,7 @@ from satseg.errors import ConfigurationError
 from satseg.storage.layout import Workspace
 
 FIRST, QUIET, DRIFTED = "first", "quiet", "drifted"
+SYNTHETIC_EPOCHS = 6  # made-up towns are learnt sooner than real ones
 ARRIVALS = (FIRST, QUIET, DRIFTED)
 
 
@@ -64,6 +65,7 @@ def synthetic_plan(workspace: Workspace, project: str, count: int = 6, size_px: 
         return Arrival(name, made / name, (*basics, *knobs), story)
 
     later = max(2, count // 3)
+    more.setdefault("training", {"epochs": SYNTHETIC_EPOCHS})
     return DemoPlan(
         workspace,
         first=towns(FIRST, count, 1, f"{count} labelled synthetic towns"),

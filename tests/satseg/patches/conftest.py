@@ -1,10 +1,12 @@
 """Fixtures of the patches room."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from patch_scenes import SceneSpec, Versions, scattered
+from patch_scenes import Versions, opened, patch, town_scenes
 
+from satseg.patches.patchset import PatchSet
 from satseg.storage.layout import Workspace
 
 
@@ -20,11 +22,19 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "ws")
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PatchSet]:
+    """A finished patch set of the town, for tests that only read it."""
+    folder = tmp_path_factory.mktemp("town")
+    versions = Versions(folder / "dataset")
+    versions.add(*town_scenes())
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr("satseg.patches.plan.open_version", versions.open)
+        workspace = Workspace(folder / "ws")
+        yield opened(workspace, patch(workspace))
+
+
 @pytest.fixture
 def town(versions: Versions) -> str:
     """A version with two labelled scenes and an unlabelled one."""
-    return versions.add(
-        SceneSpec("east", 192, 256, polygons=scattered(40, 192, 256, 1), seed=1),
-        SceneSpec("north", 130, 120, offset_px=(2000, 0), polygons=scattered(15, 130, 120, 2), seed=2),
-        SceneSpec("wild", 128, 128, offset_px=(0, 3000), polygons=None, seed=3),
-    )
+    return versions.add(*town_scenes())

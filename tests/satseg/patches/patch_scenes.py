@@ -137,6 +137,15 @@ def small_project(*overrides: str, classes: str = "[roof]") -> ProjectConfig:
     return parse_project(f"name: town\nclasses: {classes}\nbands: [red, green, blue]\n", "test", (*SMALL, *overrides))
 
 
+def town_scenes() -> list[SceneSpec]:
+    """Two labelled scenes and an unlabelled one."""
+    return [
+        SceneSpec("east", 192, 256, polygons=scattered(40, 192, 256, 1), seed=1),
+        SceneSpec("north", 130, 120, offset_px=(2000, 0), polygons=scattered(15, 130, 120, 2), seed=2),
+        SceneSpec("wild", 128, 128, offset_px=(0, 3000), polygons=None, seed=3),
+    ]
+
+
 class Versions:
     """Dataset versions of the project 'town' for `open_version`."""
 

@@ -15,12 +15,6 @@ KILLED = -signal.SIGKILL
 EXTRACT, FINALISE, GENERATE = "satseg.patches.extract", "satseg.patches.finalise", "satseg.patches.generate"
 
 
-@pytest.fixture
-def undisturbed(town: str, workspace: Workspace) -> PatchSet:
-    other = Workspace(workspace.root.parent / "undisturbed")
-    return opened(other, patch(other))
-
-
 @pytest.mark.parametrize(
     "kill",
     [
@@ -33,12 +27,12 @@ def undisturbed(town: str, workspace: Workspace) -> PatchSet:
     ids=lambda kill: f"{kill[0].rpartition('.')[2]}-{kill[1]}",
 )
 def test_a_killed_run_is_made_good_by_the_next(
-    versions: Versions, workspace: Workspace, undisturbed: PatchSet, kill: tuple[str, str, int]
+    town: str, versions: Versions, workspace: Workspace, made: PatchSet, kill: tuple[str, str, int]
 ) -> None:
     assert run_children(versions, workspace, {}, kill=kill) == [KILLED]
-    made = opened(workspace, patch(workspace))
-    assert bytes_of(made) == bytes_of(undisturbed)
-    assert {path.name for path in made.folder.iterdir()} == {path.name for path in undisturbed.folder.iterdir()}
+    again = opened(workspace, patch(workspace))
+    assert bytes_of(again) == bytes_of(made)
+    assert {path.name for path in again.folder.iterdir()} == {path.name for path in made.folder.iterdir()}
     assert [path for path in workspace.patches("town").rglob("*") if path.name.startswith(".tmp-")] == []
 
 
@@ -48,12 +42,12 @@ def test_nothing_counts_as_a_patch_set_before_its_marker(town: str, versions: Ve
 
 
 def test_scenes_extracted_by_parallel_processes(
-    versions: Versions, workspace: Workspace, undisturbed: PatchSet
+    town: str, versions: Versions, workspace: Workspace, made: PatchSet
 ) -> None:
     patch(workspace, step="plan")
     steps = [{"step": "extract", "scenes": [scene]} for scene in ("east", "north", "east")]
     assert run_children(versions, workspace, *steps) == [0, 0, 0]
-    assert bytes_of(opened(workspace, patch(workspace, step="finalise"))) == bytes_of(undisturbed)
+    assert bytes_of(opened(workspace, patch(workspace, step="finalise"))) == bytes_of(made)
 
 
 def test_two_whole_runs_at_once_make_one_set(town: str, versions: Versions, workspace: Workspace) -> None:

@@ -121,6 +121,22 @@ def test_the_check_names_the_pair(versions: Versions, workspace: Workspace) -> N
         check_leaks(plan, pd.concat([manifest, leaking]))
 
 
+@pytest.mark.parametrize(("gap_px", "leaks"), [(3, True), (4, False)])
+def test_the_check_draws_the_line_at_the_buffer(
+    versions: Versions, workspace: Workspace, gap_px: int, leaks: bool
+) -> None:
+    versions.add(SceneSpec("a", 128, 192, gsd_m=0.5, polygons=[]))
+    plan, _ = make_plan(small_project("patches.buffer_m=1.99"), workspace, "v1", may_extend=True)
+    columns = ["scene", "row", "col", "size", "split", "kept"]
+    rows = [("a", 10, 20, 32, "test", True), ("a", 10, 20 + 32 + gap_px, 32, "train", True)]
+    manifest = pd.DataFrame(rows, columns=columns)
+    if leaks:
+        with pytest.raises(SplitLeakError, match=r"column 20: 1\.50"):
+            check_leaks(plan, manifest)
+    else:
+        check_leaks(plan, manifest)
+
+
 def test_touching_windows_do_not_leak_without_a_buffer(versions: Versions, workspace: Workspace) -> None:
     versions.add(SceneSpec("a", 128, 192, polygons=scattered(30, 128, 192)))
     project = small_project("patches.buffer_m=0")

@@ -49,9 +49,8 @@ def test_patches_are_the_pixels_and_labels_of_the_whole_scene(
     assert len(found) == sum(patch_set.description.windows.values()) == sum(patch_set.description.shards)
 
 
-def test_the_manifest_says_why_each_window_is_kept_or_not(town: str, workspace: Workspace) -> None:
-    patch_set = opened(workspace, patch(workspace))
-    manifest = patch_set.manifest()
+def test_the_manifest_says_why_each_window_is_kept_or_not(made: PatchSet) -> None:
+    manifest = made.manifest()
     assert set(manifest["reason"]) <= {"", "nodata", "buffer", "negative sampling"}
     assert (manifest["kept"] == (manifest["reason"] == "")).all()
     assert ((manifest["shard"] >= 0) == manifest["kept"]).all()
@@ -70,8 +69,8 @@ def test_each_shard_holds_one_split_in_the_order_of_the_manifest(town: str, work
             assert group["index"].tolist() == list(range(len(patch_set.images(shard))))
 
 
-def test_statistics_are_those_of_the_train_patches(town: str, workspace: Workspace) -> None:
-    patch_set = opened(workspace, patch(workspace))
+def test_statistics_are_those_of_the_train_patches(made: PatchSet) -> None:
+    patch_set = made
     shards = patch_set.windows("train")["shard"].unique()
     pixels = np.concatenate([patch_set.images(shard) for shard in shards]).reshape(-1, 3).astype(np.float64)
     labels = np.concatenate([patch_set.masks(shard) for shard in shards])
@@ -84,25 +83,22 @@ def test_statistics_are_those_of_the_train_patches(town: str, workspace: Workspa
     assert statistics.pixels == len(pixels)
 
 
-def test_the_same_inputs_give_the_same_bytes(town: str, workspace: Workspace) -> None:
-    other = Workspace(workspace.root.parent / "elsewhere")
-    first, second = patch(workspace), patch(other)
-    assert first.patch_set == second.patch_set
-    assert bytes_of(opened(workspace, first)) == bytes_of(opened(other, second))
+def test_the_same_inputs_give_the_same_bytes(made: PatchSet, town: str, workspace: Workspace) -> None:
+    again = patch(workspace)
+    assert again.patch_set == made.id
+    assert bytes_of(opened(workspace, again)) == bytes_of(made)
 
 
-def test_scenes_extracted_in_any_order_give_the_same_set(town: str, workspace: Workspace) -> None:
-    other = Workspace(workspace.root.parent / "elsewhere")
-    whole = patch(workspace)
-    planned = patch(other, step="plan")
+def test_scenes_extracted_in_any_order_give_the_same_set(made: PatchSet, town: str, workspace: Workspace) -> None:
+    planned = patch(workspace, step="plan")
     assert planned.scenes == ["east", "north"]
     for scene in ("north", "east"):
-        part = patch(other, step="extract", scenes=[scene], dataset_version="v1")
+        part = patch(workspace, step="extract", scenes=[scene], dataset_version="v1")
         assert part.scenes == [scene]
-    done = patch(other, step="finalise", dataset_version="v1")
-    assert (done.patch_set, done.windows) == (whole.patch_set, whole.windows)
-    assert bytes_of(opened(workspace, whole)) == bytes_of(opened(other, done))
-    assert not (opened(other, done).folder / "parts").exists()
+    done = patch(workspace, step="finalise", dataset_version="v1")
+    assert (done.patch_set, done.windows) == (made.id, made.description.windows)
+    assert bytes_of(opened(workspace, done)) == bytes_of(made)
+    assert not (opened(workspace, done).folder / "parts").exists()
 
 
 def test_what_exists_is_not_made_again(town: str, workspace: Workspace) -> None:

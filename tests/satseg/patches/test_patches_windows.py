@@ -18,6 +18,7 @@ from satseg.patches.windows import (
     held_out_starts,
     held_out_windows,
     no_rects,
+    too_close,
 )
 
 
@@ -171,3 +172,22 @@ def test_narrow_scenes_have_windows(height: int, width: int) -> None:
     windows = layout(blocks, 32, 16, Margin(2, 2))
     assert windows
     assert all(not w.reason for w in windows)
+
+
+@pytest.mark.parametrize(
+    ("margin", "gap", "near"),
+    [(0, -1, True), (0, 0, False), (5, 4, True), (5, 5, False), (5, 6, False)],
+)
+def test_windows_are_too_close_below_the_margin_and_not_at_it(margin: int, gap: int, near: bool) -> None:
+    window = np.array([100, 100, 132, 132])
+    for row, col in ((132 + gap, 100), (100 - 32 - gap, 100), (100, 132 + gap), (100, 100 - 32 - gap)):
+        other = np.array([[row, col, row + 32, col + 32]])
+        assert too_close(window, other, Margin(margin, margin)).tolist() == [near]
+
+
+def test_a_train_window_may_lie_exactly_at_the_buffer_and_not_one_pixel_nearer() -> None:
+    grid = block_grid("s", 32, 128, 64)
+    blocks = SceneBlocks(32, 128, grid, {"s/0-0": "train", "s/0-1": "test"})
+    for margin, last in ((0, 32), (1, 31), (7, 25), (16, 16)):
+        train = [w.col for w in layout(blocks, 32, 16, Margin(margin, margin)) if w.split == "train" and not w.reason]
+        assert max(train) == last
