@@ -77,7 +77,9 @@ class Demo:
             self._api.pause(self._dag(name), paused=False)
 
     def _first_model(self) -> None:
-        self.outcome.ingest, self.outcome.patches = self._arrive(self.plan.first)
+        self.outcome.ingest, patching = self._arrive(self.plan.first)
+        self._finish("patch_generation", patching)
+        self.outcome.patches = self._result("patch_generation", patching, "finalise")
         windows = self.outcome.patches["windows"]
         self.screen.say(f"Training on {windows['train']} patches of {self.outcome.patches['dataset_version']} ...")
         conf = {"patch_set": self.outcome.patches["patch_set"], **self.plan.training}
@@ -97,7 +99,7 @@ class Demo:
         self.outcome.predictions = self._predictions(inference)
 
     def _quiet_night(self) -> None:
-        ingest, _ = self._arrive(self.plan.quiet)
+        ingest, patching = self._arrive(self.plan.quiet)  # patches are cut while the night is looked at
         self._api.pause(self._dag("drift_detection"), paused=False)
         # unpausing starts the run of the last nightly interval; its report must not overwrite the demo's
         self._watch.settle(self._dag("drift_detection"), NIGHTLY_STARTS_WITHIN_S)
@@ -108,9 +110,10 @@ class Demo:
                 f"Night {self.plan.quiet_night} was taken for drift, though its scenes are of the same kind "
                 f"({self.outcome.quiet['message']}). Look at its report: {self.outcome.quiet.get('report')}"
             )
+        self._finish("patch_generation", patching)
 
     def _drifted_night(self) -> None:
-        ingest, _ = self._arrive(self.plan.drifted)
+        ingest, patching = self._arrive(self.plan.drifted)
         run = self._detect(self.plan.drifted, self.plan.drifted_night, ingest)
         self.outcome.drifted = self._result("drift_detection", run, "test")
         if self._watch.task_state(self._dag("drift_detection"), run, "trigger_retraining") != "success":
@@ -118,9 +121,10 @@ class Demo:
                 f"Night {self.plan.drifted_night} started no retraining ({self.outcome.drifted['message']}). "
                 f"Look at its report: {self.outcome.drifted.get('report')}"
             )
+        self._finish("patch_generation", patching)
         self.screen.say("Drift confirmed: retraining from the champion ...")
         retraining = f"drift__{self.plan.project}__{self.plan.drifted_night}"
-        self._watch.finish(self._dag("model_retraining"), retraining)
+        self._finish("model_retraining", retraining)
         self.outcome.retraining_run = retraining
         self.outcome.retrained = self._result("model_retraining", retraining, "evaluate_new")
         self.outcome.champion_again = self._result("model_retraining", retraining, "evaluate_champion")
@@ -132,16 +136,15 @@ class Demo:
             self._follow("model_promotion", promotion, "scene_inference")
 
     # --- parts of steps ---------------------------------------------------------------------------------------
-    def _arrive(self, arrival: Arrival) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Ingest scenes and wait for the patch set their dataset version starts; returns both results."""
+    def _arrive(self, arrival: Arrival) -> tuple[dict[str, Any], str]:
+        """Ingest scenes; returns the result, and the run of patch_generation that their dataset version starts."""
         self.screen.say(f"Scenes arrive: {arrival.story} ...")
         make_scenes(arrival, self._environment)
         run = self._trigger("scene_ingestion", f"demo__{arrival.name}", {"source": str(arrival.folder)})
         ingest = self._result("scene_ingestion", run, "ingest")
         if ingest["quarantined"]:
             self.screen.say(f"Quarantined: {ingest['quarantined']}")
-        patching = self._follow("scene_ingestion", run, "patch_generation")
-        return ingest, self._result("patch_generation", patching, "finalise")
+        return ingest, self._watch.started(self._dag("scene_ingestion"), run, self._dag("patch_generation"))
 
     def _detect(self, arrival: Arrival, night: str, ingest: dict[str, Any]) -> str:
         self.screen.say(
@@ -166,11 +169,16 @@ class Demo:
 
     def _trigger(self, name: str, run_id: str, conf: dict[str, Any]) -> str:
         self._api.trigger(self._dag(name), run_id, conf)
-        self._watch.finish(self._dag(name), run_id)
+        self._finish(name, run_id)
         return run_id
 
     def _follow(self, name: str, run_id: str, to: str) -> str:
-        return self._watch.follow(self._dag(name), run_id, self._dag(to))
+        started = self._watch.started(self._dag(name), run_id, self._dag(to))
+        self._finish(to, started)
+        return started
+
+    def _finish(self, name: str, run_id: str) -> None:
+        self._watch.finish(self._dag(name), run_id)
 
     def _result(self, name: str, run_id: str, task_id: str) -> dict[str, Any]:
         result = self._api.result(self._dag(name), run_id, task_id)

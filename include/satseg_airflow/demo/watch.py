@@ -49,11 +49,11 @@ class Watch:
         if self._state(dag_id, run_id) == "failed":
             raise DemoFailedError(self._why(dag_id, run_id))
 
-    def follow(self, dag_id: str, run_id: str, to: str) -> str:
-        """Wait for the run of DAG `to` that this run's asset event starts, and for its end; returns its run id.
+    def started(self, dag_id: str, run_id: str, to: str) -> str:
+        """Wait for the run of DAG `to` that this run's asset event starts; returns its run id.
 
         Raises:
-            DemoFailedError: none appears, or it fails.
+            DemoFailedError: none appears.
         """
         found: list[str] = []
 
@@ -66,7 +66,6 @@ class Watch:
             f"The scheduler's log is {self._home.logs / 'scheduler.log'}."
         )
         self.wait(appeared, APPEARS_WITHIN_S, lambda: message)
-        self.finish(to, found[0])
         return found[0]
 
     def settle(self, dag_id: str, at_least_s: float) -> None:

@@ -57,39 +57,45 @@ def test_confusion_counts_every_pixel(channels):
     assert batch_confusion(truth, probabilities).numpy().tolist() == expected.tolist()
 
 
-def augmented(image, mask, number, *names, **changes):
-    from satseg.models.keras.augmentation import PixelRange, augmentation
+def turned(mask, number, *names):
+    from satseg.models.keras.augmentation import chances, geometry
+
+    image = np.repeat(mask[..., None], 2, axis=-1).astype(np.float32)
+    config = TrainingConfig(augmentations=names)
+    new_image, new_mask = geometry(config)(image, mask, chances(np.array([1, number])))
+    assert np.array_equal(np.asarray(new_image)[..., 0], np.asarray(new_mask))
+    return np.asarray(new_mask).tobytes()
+
+
+def test_flips_and_quarter_turns_move_image_and_mask_alike_and_reach_all_positions():
+    mask = RNG.integers(0, 3, (8, 8)).astype(np.uint8)
+    quarter_turns = {np.rot90(mask, turns).tobytes() for turns in range(4)}
+    flips = {part.tobytes() for part in (mask, mask[::-1], mask[:, ::-1], mask[::-1, ::-1])}
+    both = {np.rot90(part, turns).tobytes() for part in (mask, mask[::-1]) for turns in range(4)}
+    assert {turned(mask, number, "rotate90") for number in range(40)} == quarter_turns
+    assert {turned(mask, number, "flip") for number in range(40)} == flips
+    assert {turned(mask, number, "flip", "rotate90") for number in range(80)} == both
+
+
+def tinted(images, *names, **changes):
+    from satseg.models.keras.augmentation import PixelRange, chances, photometry
 
     config = TrainingConfig(augmentations=names, **changes)
-    change = augmentation(config, PixelRange.of("uint8", (1.0,) * image.shape[-1]))
-    new_image, new_mask = change(image, mask, np.array([1, number]))
-    return new_image.numpy(), new_mask.numpy()
+    chance = np.stack([chances(np.array([1, number])).numpy() for number in range(len(images))])
+    return photometry(config, PixelRange.of("uint8", (1.0,) * images.shape[-1]))(images, chance), chance
 
 
-def test_flips_and_quarter_turns_move_image_and_mask_alike_and_reach_all_eight():
-    mask = RNG.integers(0, 3, (8, 8)).astype(np.uint8)
-    image = np.repeat(mask[..., None], 2, axis=-1).astype(np.float32)
-    expected = {np.rot90(turned, turns).tobytes() for turned in (mask, mask[::-1]) for turns in range(4)}
-    seen = set()
-    for number in range(60):
-        new_image, new_mask = augmented(image, mask, number, "flip", "rotate90")
-        assert np.array_equal(new_image[..., 0], new_mask)
-        seen.add(new_mask.tobytes())
-    assert seen == expected
-
-
-def test_brightness_and_contrast_stay_in_range_leave_the_mask_and_depend_on_the_seed_alone():
-    mask = np.ones((8, 8), np.uint8)
-    image = RNG.uniform(0, 255, (8, 8, 3)).astype(np.float32)
-    first, same = (augmented(image, mask, 4, "brightness", "contrast", brightness=0.2, contrast=0.5) for _ in "ab")
-    other, _ = augmented(image, mask, 5, "brightness", "contrast", brightness=0.2, contrast=0.5)
-    assert np.array_equal(first[0], same[0])
-    assert not np.allclose(first[0], other)
-    assert first[0].min() >= 0
-    assert first[0].max() <= 255
-    assert np.array_equal(first[1], mask)
-    shift, _ = augmented(image * 0 + 100, mask, 6, "brightness", brightness=0.2)
-    assert 0 < abs(shift.mean() - 100) <= 0.2 * 255
+def test_contrast_turns_about_the_mean_brightness_shifts_and_values_stay_in_range():
+    images = RNG.uniform(100, 150, (4, 8, 8, 3)).astype(np.float32)
+    found, chance = tinted(images, "brightness", "contrast", brightness=0.1, contrast=0.5)
+    found = found.numpy()
+    for image, new, (contrast, brightness) in zip(images, found, 2 * chance[:, 3:] - 1, strict=True):
+        average = image.mean(axis=(0, 1), keepdims=True)
+        assert new == pytest.approx(average + (image - average) * (1 + 0.5 * contrast) + 25.5 * brightness, abs=1e-3)
+    assert len({float(new.mean()) for new in found}) == 4
+    extreme, _ = tinted(np.tile(images, (5, 1, 1, 1)), "brightness", brightness=1.0)
+    assert (extreme.numpy().min(), extreme.numpy().max()) == (0, 255)
+    assert np.array_equal(tinted(images, "flip")[0], images)
 
 
 def description(bands, classes):

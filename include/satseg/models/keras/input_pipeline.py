@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from satseg.config.project import TrainingConfig
 from satseg.errors import BadDataError
 from satseg.models.draws import draw_order
-from satseg.models.keras.augmentation import PixelRange, augmentation
+from satseg.models.keras.augmentation import PixelRange, chances, geometry, photometry
 from satseg.models.keras.runtime import tf
 from satseg.patches.patchset import PatchSet, header_bytes
 
@@ -33,12 +33,14 @@ class WindowReader:
         shards = windows["shard"].to_numpy(np.int64)
         index = windows["index"].to_numpy(np.int64)
         files = patch_set.shard_files()
-        lengths = (self._image_bytes, self._mask_bytes)
+        lengths = np.array([self._image_bytes, self._mask_bytes])
         headers = np.array([self._checked_headers(shard, lengths) for shard in range(len(files))], np.int64)
+        records = np.array(patch_set.description.shards)[shards]
         self._files = np.array([[str(images), str(masks)] for images, masks in files])[shards]
-        self._offsets = headers[shards] + index[:, None] * np.array(lengths)
+        self._before = headers[shards] + index[:, None] * lengths
+        self._after = (records - index - 1)[:, None] * lengths
 
-    def _checked_headers(self, shard: int, record_bytes: tuple[int, int]) -> list[int]:
+    def _checked_headers(self, shard: int, record_bytes: NDArray[np.int64]) -> list[int]:
         headers = []
         for path, length in zip(self.patch_set.shard_files()[shard], record_bytes, strict=True):
             try:
@@ -57,47 +59,51 @@ class WindowReader:
     def __len__(self) -> int:
         return len(self.weights)
 
-    def _record(self, file: Any, offset: Any, length: int, dtype: str) -> Any:
-        # the rest of the shard from `offset` on is a whole number of records; the first one is wanted
-        records = tf.data.FixedLengthRecordDataset(file, length, header_bytes=offset, buffer_size=length)
-        return records.take(1).map(lambda record: tf.io.decode_raw(record, tf.dtypes.as_dtype(dtype)))
-
     def dataset(self, order: NDArray[np.int64]) -> Any:
         """Return windows in this order: (image (H, W, C) float32, mask (H, W) uint8)."""
         size, channels, dtype = self.patch_set.size_px, self.patch_set.channels, self.patch_set.dtype
         mean = tf.constant(self.patch_set.statistics.mean, tf.float32)
 
-        def read(files: Any, offsets: Any) -> Any:
-            images = self._record(files[0], offsets[0], self._image_bytes, dtype)
-            masks = self._record(files[1], offsets[1], self._mask_bytes, "uint8")
+        def record(file: Any, before: Any, after: Any, length: int) -> Any:
+            # all of the shard before and after the window is "header" and "footer": one record is left
+            return tf.data.FixedLengthRecordDataset(file, length, before, after, buffer_size=length)
+
+        def read(files: Any, before: Any, after: Any) -> Any:
+            images = record(files[0], before[0], after[0], self._image_bytes)
+            masks = record(files[1], before[1], after[1], self._mask_bytes)
             return tf.data.Dataset.zip((images, masks))
 
-        def shape(image: Any, mask: Any) -> tuple[Any, Any]:
-            pixels = tf.cast(tf.reshape(image, (size, size, channels)), tf.float32)
+        def decode(image: Any, mask: Any) -> tuple[Any, Any]:
+            values = tf.io.decode_raw(image, tf.dtypes.as_dtype(dtype))
+            pixels = tf.cast(tf.reshape(values, (size, size, channels)), tf.float32)
             if np.dtype(dtype).kind == "f":  # NaN marks nodata
                 pixels = tf.where(tf.math.is_finite(pixels), pixels, mean)
-            return pixels, tf.reshape(mask, (size, size))
+            return pixels, tf.reshape(tf.io.decode_raw(mask, tf.uint8), (size, size))
 
-        places = tf.data.Dataset.from_tensor_slices((self._files[order], self._offsets[order]))
+        places = tf.data.Dataset.from_tensor_slices((self._files[order], self._before[order], self._after[order]))
         records = places.interleave(
             read, cycle_length=_OPEN_FILES, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-        return records.map(shape, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return records.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def training_batches(reader: WindowReader, config: TrainingConfig, first: int, count: int) -> Any:
     """Return augmented, shuffled batches of the draws `first` … `first + count - 1`; the last may be smaller."""
     patch_set = reader.patch_set
-    augment = augmentation(config, PixelRange.of(patch_set.dtype, patch_set.statistics.std))
+    turn = geometry(config)
+    tint = photometry(config, PixelRange.of(patch_set.dtype, patch_set.statistics.std))
     places = np.arange(first, first + count, dtype=np.int64)
     seeds = tf.data.Dataset.from_tensor_slices(np.stack([np.full_like(places, config.seed), places], axis=1))
     windows = tf.data.Dataset.zip((reader.dataset(draw_order(reader.weights, first, count, config.seed)), seeds))
-    augmented = windows.map(
-        lambda window, seed: augment(window[0], window[1], seed),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    return augmented.batch(config.batch_size).prefetch(2)
+
+    def change_window(window: Any, seed: Any) -> tuple[Any, Any, Any]:
+        chance = chances(seed)
+        return (*turn(window[0], window[1], chance), chance)
+
+    # what moves pixels goes window by window, what changes values goes faster for a whole batch
+    turned = windows.map(change_window, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = turned.batch(config.batch_size).map(lambda images, masks, chance: (tint(images, chance), masks))
+    return batches.prefetch(2)
 
 
 def validation_batches(reader: WindowReader, batch_size: int) -> Any:
