@@ -18,6 +18,7 @@ from satseg_airflow import leash
 STOP_GRACE_S = 3.0
 LAST_WORDS_S = 2.0
 POLL_S = 0.05
+SCRATCH = "scratch"  # folder below AIRFLOW_HOME: one folder per running stage
 
 
 class Place(StrEnum):
@@ -29,8 +30,14 @@ class Place(StrEnum):
 class Runner(Protocol):
     """Runs one command to its end."""
 
-    def run(self, command: Sequence[str], on_line: Callable[[str], None]) -> int:
-        """Run the command, hand every line of its output to `on_line`, return its exit code (-N: signal N)."""
+    def run(self, command: Sequence[str], scratch: Path, on_line: Callable[[str], None]) -> int:
+        """Run the command and return its exit code (-N: signal N).
+
+        Args:
+            command: Program and arguments.
+            scratch: Folder for its temporary files; the caller removes it, also after a kill.
+            on_line: Gets every line of its output.
+        """
         ...
 
     def stop(self) -> None:
@@ -51,7 +58,7 @@ class SubprocessRunner:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
-    def run(self, command: Sequence[str], on_line: Callable[[str], None]) -> int:
+    def run(self, command: Sequence[str], scratch: Path, on_line: Callable[[str], None]) -> int:
         """See `Runner.run`."""
         tied = [sys.executable, "-I", "-S", str(Path(leash.__file__)), str(os.getpid()), *command]
         self._process = process = subprocess.Popen(
@@ -63,7 +70,7 @@ class SubprocessRunner:
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
-            env=stage_environment(),
+            env=stage_environment() | {"TMPDIR": str(scratch)},
         )
         reader = threading.Thread(target=_forward, args=(process, on_line), daemon=True)
         reader.start()

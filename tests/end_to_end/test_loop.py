@@ -92,5 +92,6 @@ def test_retraining_learned_from_the_new_scenes_and_kept_the_test_blocks(loop: O
 def test_nothing_is_left_behind(loop: Outcome, home: Home) -> None:
     assert marked(home.folder) == []
     assert [path for path in home.workspace.root.rglob(f"{TEMP_PREFIX}*") if "airflow" not in path.parts] == []
-    assert not (home.folder / "results").exists()
+    assert not (home.folder / "scratch").exists()
+    assert not (home.workspace.root / "locks").exists()
     assert list(home.folder.glob("*.pid")) == []

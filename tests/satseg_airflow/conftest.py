@@ -1,6 +1,8 @@
 """An Airflow of its own for these tests, and a `satseg` that does what the test says."""
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ import pytest
 
 # before anything imports airflow
 _home = tempfile.mkdtemp(prefix="satseg-airflow-tests-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
 os.environ |= {
     "AIRFLOW_HOME": _home,
     "AIRFLOW_CONFIG": str(Path(__file__).parents[2] / "airflow.cfg"),

@@ -81,7 +81,14 @@ def test_gpu_stages_wait_for_the_gpu_pool_and_bring_their_time_out() -> None:
 def test_result_becomes_the_return_value_and_leaves_no_file(fake_satseg, task_context, workspace) -> None:
     fake_satseg("result(message='fine', scenes=['a'])")
     assert stage().execute(task_context) == {"message": "fine", "scenes": ["a"]}
-    assert list((workspace / "airflow" / "results").iterdir()) == []
+    assert list((workspace / "airflow" / "scratch").iterdir()) == []
+
+
+def test_temporary_files_of_a_killed_stage_are_removed(fake_satseg, task_context, workspace) -> None:
+    fake_satseg("import tempfile; tempfile.mkstemp(); os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(AirflowException, match="signal 9"):
+        stage("train").execute(task_context)
+    assert list((workspace / "airflow" / "scratch").iterdir()) == []
 
 
 def test_output_of_the_stage_is_in_the_task_log(fake_satseg, task_context, caplog) -> None:
@@ -185,10 +192,10 @@ def test_stage_ends_when_its_worker_is_killed_hard(fake_satseg, tmp_path, python
         [
             python,
             "-c",
-            "import sys; from satseg_airflow.runners import SubprocessRunner;"
+            "import sys; from pathlib import Path; from satseg_airflow.runners import SubprocessRunner;"
             "SubprocessRunner().run([sys.executable, '-c', "
             "'import os, sys, time; from pathlib import Path;"
-            "Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(600)', sys.argv[1]], print)",
+            "Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(600)', sys.argv[1]], Path('/tmp'), print)",
             str(tmp_path / "pid"),
         ],
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},

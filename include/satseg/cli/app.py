@@ -142,9 +142,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 - one retu
         if debug:
             traceback.print_exc()
         if isinstance(error, OSError) and error.errno is not None:
-            say(
-                f"error: {error.strerror}: {error.filename or ''}. Free space or mend permissions, then run again."
-            )
+            say(f"error: {error.strerror}: {error.filename or ''}. Free space or mend permissions, then run again.")
             return int(ExitCode.TEMPORARY)
         say(f"error: unexpected {type(error).__name__}: {error}. Run with --debug for the traceback and report it.")
         return int(ExitCode.UNEXPECTED)

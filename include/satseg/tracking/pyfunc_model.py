@@ -27,7 +27,9 @@ class SegmentationModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         with ZipFile(context.artifacts["model"]) as archive, TemporaryDirectory(prefix="satseg-") as unpacked:
             network = tf_keras.saving.deserialize_keras_object(json.loads(archive.read("config.json")))
             network.load_weights(archive.extract("model.weights.h5", unpacked))
-        self._predict = tf.function(lambda pixels: network(pixels, training=False), reduce_retracing=True)
+        self._predict = tf.function(
+            lambda pixels: network(pixels, training=False), reduce_retracing=True, autograph=False
+        )
 
     # MLflow warns at each load about any type of model_input but this one
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Any:

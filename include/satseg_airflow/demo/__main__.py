@@ -67,12 +67,18 @@ def run(plan: DemoPlan, console: Console) -> None:
         outcome = Demo(plan, airflow, screen).run()
         screen.say("Done. Stopping Airflow ...")
     Console().print(summary(plan, outcome, (time.monotonic() - begin) / 60))
+    item = outcome.predictions[0]["item"]
     print(f"""
 Look at it in the browser:  make up WORKSPACE={plan.workspace.root}
   Airflow  http://127.0.0.1:8080   user admin, password {home.passwords()["admin"]}
-  MLflow   http://127.0.0.1:5000
-Where a map comes from:     SATSEG_WORKSPACE={plan.workspace.root} satseg lineage {outcome.predictions[0]["item"]}
-Away with it all:           rm -r {plan.workspace.root}""")
+  MLflow   http://127.0.0.1:5000   (the next free port where one is taken; `make up` prints them)
+Where a map comes from:     SATSEG_WORKSPACE={plan.workspace.root} {_beside_python("satseg")} lineage {item}""")
+
+
+def _beside_python(program: str) -> Path:
+    """Return a program of this environment, relative to the working directory where it lies below."""
+    path = Path(sys.executable).parent / program
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 @contextlib.contextmanager

@@ -33,6 +33,8 @@ class TaskView:
         return "success" if "success" in self.states else Counter(self.states).most_common(1)[0][0]
 
     def __str__(self) -> str:
+        if self.state == "none":
+            return self.task_id
         done = sum(state in {"success", "skipped"} for state in self.states)
         many = f" {done}/{len(self.states)}" if len(self.states) > 1 else ""
         return f"{self.task_id}{many} {self.state} {self.seconds:.0f} s"

@@ -25,6 +25,7 @@ def summary(plan: DemoPlan, outcome: Outcome, minutes: float) -> Table:
     table.add_row(f"Night {plan.quiet_night}", f"{_night(outcome.quiet)} → no retraining")
     table.add_row(f"Night {plan.drifted_night}", f"{_night(outcome.drifted)} → retraining run {outcome.retraining_run}")
     table.add_row("Retrained model", _retrained(outcome))
+    table.add_row("Drift report", str(outcome.drifted.get("report")))
     return table
 
 
@@ -54,7 +55,12 @@ def _predictions(predictions: list[dict[str, Any]]) -> str:
 def _night(test: dict[str, Any]) -> str:
     moved = [feature["feature"] for feature in test["features"] if feature["drifted"]]
     p_value = "" if test["p_value"] is None else f", adjusted p {test['p_value']:.3g}"
-    return f"{test['verdict']}{p_value}" + (f", moved: {', '.join(moved[:4])}" if moved else "")
+    return f"{test['verdict']}{p_value}" + (f", moved: {_few(moved)}" if moved else "")
+
+
+def _few(names: list[str], most: int = 4) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _retrained(outcome: Outcome) -> str:

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from satseg.config.settings import settings
-from satseg.errors import TemporaryError
+from satseg.errors import LockHeldError, TemporaryError
+from satseg.storage.atomic import exclusive
+from satseg.storage.layout import Workspace
 from satseg_airflow.embedded.environment import HOST, ROOT, Home, Ports, free_ports
-from satseg_airflow.embedded.processes import Started, marked, reap, start, stop
+from satseg_airflow.embedded.processes import Started, marked, reap, start, stop, uninterrupted
 from satseg_airflow.pools import GPU_POOL
 from satseg_airflow.rest import AirflowApi
+from satseg_airflow.runners import SCRATCH
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 HEALTHY_WITHIN_S = 240.0
@@ -72,7 +75,7 @@ class EmbeddedAirflow:
         self._clear_leftovers()
 
     def _clear_leftovers(self) -> None:
-        shutil.rmtree(self.home.folder / "results", ignore_errors=True)  # of killed tasks
+        shutil.rmtree(self.home.folder / SCRATCH, ignore_errors=True)  # of killed tasks
         for pid_file in self.home.folder.glob("*.pid"):
             pid_file.unlink(missing_ok=True)
 
@@ -113,13 +116,25 @@ class EmbeddedAirflow:
 
 @contextlib.contextmanager
 def running_airflow(home: Home, say: Callable[[str], None]) -> Iterator[EmbeddedAirflow]:
-    """Yield a started Airflow that is stopped when the block ends, however it ends."""
+    """Yield a started Airflow; when the block ends, however it ends, no process and no lock file is left."""
     airflow = EmbeddedAirflow(home)
     try:
         airflow.start(say)
         yield airflow
     finally:
-        airflow.stop()
+        with uninterrupted():
+            airflow.stop()
+            _remove_free_locks(home.workspace)
+
+
+def _remove_free_locks(workspace: Workspace) -> None:
+    """Remove the files of locks nobody holds: they do no harm, but look like something left behind."""
+    folder = workspace.lock("any").parent
+    for path in folder.glob("*.lock"):
+        with contextlib.suppress(LockHeldError), exclusive(path, path.stem, timeout_s=0):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a held one is still in it, or there was none
+        folder.rmdir()
 
 
 def log_tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:

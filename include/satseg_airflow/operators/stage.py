@@ -1,6 +1,7 @@
 """The one operator that runs a satseg stage: a process, a result file, an exit code."""
 
 import json
+import shutil
 import sys
 import uuid
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from satseg.errors import ExitCode
 from satseg.stages import STAGES
 from satseg.storage.layout import Workspace
 from satseg_airflow.pools import GPU_POOL
-from satseg_airflow.runners import Runner, runner_for
+from satseg_airflow.runners import SCRATCH, Runner, runner_for
 
 
 class StageOperator(BaseOperator):
@@ -59,18 +60,18 @@ class StageOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the stage; see the class for the outcomes."""
         where = settings()
-        results = Workspace(where.workspace).airflow / "results"
-        results.mkdir(parents=True, exist_ok=True)
-        result_file = results / f"{uuid.uuid4().hex}.json"
+        scratch = Workspace(where.workspace).airflow / SCRATCH / uuid.uuid4().hex[:8]
+        scratch.mkdir(parents=True)
+        result_file = scratch / "result.json"
         command = self.command(result_file)
         self.log.info("satseg %s", " ".join(command[3:]))
         last = _LastWords(self.log.info)
         self._runner = runner_for(where.runner)
         try:
-            code = self._runner.run(command, last.hear)
+            code = self._runner.run(command, scratch, last.hear)
             result = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else None
         finally:
-            result_file.unlink(missing_ok=True)
+            shutil.rmtree(scratch, ignore_errors=True)
         return self._outcome(code, result, last.words, context)
 
     def on_kill(self) -> None:

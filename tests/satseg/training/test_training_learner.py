@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -114,3 +116,14 @@ def test_an_empty_split_is_refused(patch_set, monkeypatch):
     )
     with pytest.raises(BadDataError, match=r"no val windows.*patches.val_fraction"):
         learner(patch_set)
+
+
+def test_no_temp_file_is_made_that_a_kill_would_leave(patch_set):
+    def generated():
+        return {name for name in sys.modules if name.startswith("__autograph_generated_file")}
+
+    before = generated()
+    subject = learner(patch_set)
+    train_steps(subject, 1, count=1)
+    subject.validate()
+    assert generated() == before

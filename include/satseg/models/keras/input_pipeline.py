@@ -10,7 +10,7 @@ from satseg.config.project import TrainingConfig
 from satseg.errors import BadDataError
 from satseg.models.draws import draw_order
 from satseg.models.keras.augmentation import PixelRange, chances, geometry, photometry
-from satseg.models.keras.runtime import tf
+from satseg.models.keras.runtime import plain_graph, tf
 from satseg.patches.patchset import PatchSet, header_bytes
 
 _OPEN_FILES = 4
@@ -82,9 +82,9 @@ class WindowReader:
 
         places = tf.data.Dataset.from_tensor_slices((self._files[order], self._before[order], self._after[order]))
         records = places.interleave(
-            read, cycle_length=_OPEN_FILES, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            plain_graph(read), cycle_length=_OPEN_FILES, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-        return records.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return records.map(plain_graph(decode), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def training_batches(reader: WindowReader, config: TrainingConfig, first: int, count: int) -> Any:
@@ -96,13 +96,16 @@ def training_batches(reader: WindowReader, config: TrainingConfig, first: int, c
     seeds = tf.data.Dataset.from_tensor_slices(np.stack([np.full_like(places, config.seed), places], axis=1))
     windows = tf.data.Dataset.zip((reader.dataset(draw_order(reader.weights, first, count, config.seed)), seeds))
 
+    def change_batch(images: Any, masks: Any, chance: Any) -> tuple[Any, Any]:
+        return tint(images, chance), masks
+
     def change_window(window: Any, seed: Any) -> tuple[Any, Any, Any]:
         chance = chances(seed)
         return (*turn(window[0], window[1], chance), chance)
 
     # what moves pixels goes window by window, what changes values goes faster for a whole batch
-    turned = windows.map(change_window, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = turned.batch(config.batch_size).map(lambda images, masks, chance: (tint(images, chance), masks))
+    turned = windows.map(plain_graph(change_window), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = turned.batch(config.batch_size).map(plain_graph(change_batch))
     return batches.prefetch(2)
 
 

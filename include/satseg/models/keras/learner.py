@@ -64,8 +64,9 @@ class KerasLearner:
         ]
         size, channels = patch_set.size_px, patch_set.channels
         batch = (tf.TensorSpec((None, size, size, channels), tf.float32), tf.TensorSpec((None, size, size), tf.uint8))
-        self._train_step = tf.function(self._one_step, input_signature=(*batch, tf.TensorSpec((), tf.float32)))
-        self._val_step = tf.function(self._measure, input_signature=batch)
+        with_rate = (*batch, tf.TensorSpec((), tf.float32))
+        self._train_step = tf.function(self._one_step, input_signature=with_rate, autograph=False)
+        self._val_step = tf.function(self._measure, input_signature=batch, autograph=False)
 
     @staticmethod
     def _reader(patch_set: PatchSet, split: str) -> WindowReader:

@@ -21,7 +21,7 @@ class KerasSegmenter:
     def __init__(self, network: Any, description: ModelDescription) -> None:
         self.network = network
         self.description = description
-        self._call = tf.function(self._probabilities, reduce_retracing=True)
+        self._call = tf.function(self._probabilities, reduce_retracing=True, autograph=False)
 
     def _probabilities(self, pixels: Any) -> Any:
         return self.network(tf.cast(pixels, tf.float32), training=False)

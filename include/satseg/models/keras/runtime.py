@@ -41,7 +41,11 @@ tf.get_logger().setLevel(logging.ERROR)
 # layers with randomness get generators that can be set, so that a resumed training goes on exactly
 keras.backend.experimental.enable_tf_random_generator()
 
-__all__ = ["keras", "segmentation_models", "tf"]
+# functions for tf.data and tf.function are taken as they are: AutoGraph would write each to a file in /tmp that a
+# killed process leaves there
+plain_graph = tf.autograph.experimental.do_not_convert
+
+__all__ = ["keras", "plain_graph", "segmentation_models", "tf"]
 
 
 def segmentation_models() -> Any:
