@@ -44,4 +44,8 @@ def test_webhook_gets_dag_task_run_and_error(webhook, task_context) -> None:
 def test_unreachable_webhook_harms_nobody(monkeypatch, workspace, task_context) -> None:
     monkeypatch.setenv("SATSEG_ALERT_WEBHOOK", "http://127.0.0.1:9/nobody")
     settings.cache_clear()
-    FailureNotifier().notify(task_context)
+    notifier = FailureNotifier()
+    warnings: list[str] = []
+    monkeypatch.setattr(notifier.log, "warning", lambda text, *values: warnings.append(text))
+    notifier.notify(task_context)
+    assert "SATSEG_ALERT_WEBHOOK" in warnings[0]

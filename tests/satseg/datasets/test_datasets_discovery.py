@@ -22,7 +22,8 @@ def by_id(found):
 
 @given(st.text(min_size=1, max_size=200))
 def test_every_stem_gives_an_id_that_is_a_safe_file_name(stem):
-    Workspace(Path("/w")).prediction("p", scene_id(stem), "v1")
+    folder = Workspace(Path("/w")).prediction("p", scene_id(stem), "v1")
+    assert folder.parent.parent == Path("/w/predictions/p")
 
 
 def test_names_keep_what_they_can():
