@@ -23,7 +23,9 @@ for project in projects():
         if project.promotion.approval == "manual":
             gates >> approval_task(project) >> promote
         promoted = "{{ ti.xcom_pull(task_ids='promote')['decision'] == 'promoted' }}"
-        publish = PublishOperator(task_id="publish_champion", asset=assets.champion, version=version, changed=promoted)
+        publish = PublishOperator(
+            task_id="publish_champion", asset=assets.champion, version=version, changed=promoted, made_by="promote"
+        )
         close = stage_task(
             project,
             "drift-episode",

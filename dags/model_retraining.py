@@ -27,6 +27,7 @@ for project in projects():
             asset=assets_of(project.name).challenger,
             version=result_of("register", "version"),
             changed="{{ ti.xcom_pull(task_ids='register')['decision'] == 'registered' }}",
+            made_by="register",
             note={"night": param("night")},
         )
         ingest >> plan

@@ -30,5 +30,6 @@ for project in projects():
             asset=assets_of(project.name).challenger,
             version=result_of("register", "version"),
             changed="{{ ti.xcom_pull(task_ids='register')['decision'] == 'registered' }}",
+            made_by="register",
         )
         train >> evaluate >> register >> publish

@@ -20,5 +20,6 @@ for project in projects():
             asset=assets.patches,
             version=result_of("finalise", "patch_set"),
             changed=result_of("finalise", "changed"),
+            made_by="finalise",
             note={"dataset_version": result_of("finalise", "dataset_version")},
         )

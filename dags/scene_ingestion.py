@@ -26,4 +26,5 @@ for project in projects():
             asset=assets_of(project.name).dataset,
             version=result_of("ingest", "dataset_version"),
             changed=result_of("ingest", "changed"),
+            made_by="ingest",
         )

@@ -1,20 +1,29 @@
-"""The whole loop on tiny scenes, through a real scheduler: the code of the demo with a smaller plan."""
+"""The whole loop on tiny scenes, through a real scheduler: the code of the demo with a smaller plan.
 
+On the way the first training is killed (`kill -9`) in its second epoch; Airflow's retry has to end it well.
+"""
+
+import contextlib
 import re
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from satseg.config.settings import settings
 from satseg.storage.atomic import TEMP_PREFIX
 from satseg.storage.layout import Workspace
+from satseg.tracking.runs import get_run
 from satseg_airflow.demo.chain import Demo, Outcome
 from satseg_airflow.demo.plan import synthetic_plan
 from satseg_airflow.demo.screen import LineScreen
 from satseg_airflow.embedded.airflow import EmbeddedAirflow, running_airflow
 from satseg_airflow.embedded.environment import Home
-from satseg_airflow.embedded.processes import marked
+from satseg_airflow.embedded.processes import is_stage, marked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -24,7 +33,7 @@ name: tiny
 classes: [building]
 gsd_m: 0.15
 patches: {size_px: 64, stride_px: 64, block_px: 128, buffer_m: 1.0}
-training: {backbone: resnet18, epochs: 2, steps_per_epoch: 4, batch_size: 4}
+training: {backbone: resnet18, epochs: 3, steps_per_epoch: 4, batch_size: 4}
 retraining: {epochs: 1}
 promotion: {min_iou: 0.0, max_iou_loss: 1.0, margin_over_all_positive: -1.0}
 inference: {window_px: 128}
@@ -42,9 +51,41 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     settings.cache_clear()
 
 
+class Killer(threading.Thread):
+    """Kills the train stage, once, when its first epoch is done."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(daemon=True)
+        self.home = home
+        self.killed_in_epoch: int | None = None
+
+    def run(self) -> None:
+        deadline = time.monotonic() + 600
+        while self.killed_in_epoch is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+            for epochs in self.home.workspace.root.glob("runs/*/epochs.jsonl"):
+                done = len(epochs.read_text().splitlines())
+                if done and self._kill():
+                    self.killed_in_epoch = done + 1
+
+    def _kill(self) -> bool:
+        for process in filter(is_stage, marked(self.home.folder)):
+            with contextlib.suppress(psutil.Error):
+                if "train" in process.cmdline():
+                    process.send_signal(signal.SIGKILL)
+                    return True
+        return False
+
+
 @pytest.fixture(scope="module")
-def loop(home: Home) -> Outcome:
+def killer(home: Home) -> Killer:
+    return Killer(home)
+
+
+@pytest.fixture(scope="module")
+def loop(home: Home, killer: Killer) -> Outcome:
     """The outcome of one demo; Airflow is stopped when it is there."""
+    killer.start()
     plan = synthetic_plan(
         home.workspace,
         "tiny",
@@ -75,6 +116,20 @@ def test_versions_go_from_scene_to_champion(loop: Outcome) -> None:
     assert loop.train["patch_set"] == loop.patches["patch_set"] == loop.evaluation["patch_set"]
     assert loop.evaluation["run_id"] == loop.train["run_id"]
     assert (loop.promotion["version"], loop.promotion["decision"]) == ("1", "promoted")
+
+
+def test_training_killed_in_its_second_epoch_was_ended_by_airflows_retry(
+    loop: Outcome, home: Home, killer: Killer
+) -> None:
+    assert killer.killed_in_epoch == 2
+    assert (loop.train["epochs"], loop.train["resumed"]) == (3, True)
+    run = get_run(home.workspace, loop.train["run_id"])
+    assert (run.status, run.tags["satseg.resumed"]) == ("FINISHED", "true")
+    assert run.tags["satseg.resumed_after"].startswith("epoch 1, step 0;")
+    logs = list(home.folder.glob("logs/**/task_id=train/attempt=*.log"))
+    assert sorted(path.stem for path in logs)[:2] == ["attempt=1", "attempt=2"]
+    first = next(path for path in logs if path.stem == "attempt=1" and "dag_id=tiny.model_training" in str(path))
+    assert "killed by signal 9" in first.read_text()
 
 
 def test_maps_of_every_scene_are_there(loop: Outcome) -> None:

@@ -65,3 +65,23 @@ def test_publish_is_skipped_when_nothing_changed(changed: str) -> None:
     with pytest.raises(AirflowSkipException, match="did not change"):
         operator.execute({"outlet_events": {operator.asset: event}})
     assert event.extra is None
+
+
+def retried(operator: PublishOperator, tries: int, *published: str) -> dict[str, Any]:
+    pulled = {("ingest", "try_number"): tries}
+    ti = SimpleNamespace(xcom_pull=lambda task_ids, key: pulled.get((task_ids, key)))
+    return {"ti": ti, "inlet_events": {operator.asset: [SimpleNamespace(extra={"version": v}) for v in published]}}
+
+
+def test_a_version_whose_maker_was_killed_before_it_could_say_so_is_published_by_the_retry() -> None:
+    operator, event = publish("False", made_by="ingest")
+    operator.execute({"outlet_events": {operator.asset: event}, **retried(operator, 2, "v1", "v2")})
+    assert event.extra == {"version": "v3"}
+
+
+@pytest.mark.parametrize(("tries", "published"), [(1, ("v2",)), (2, ("v2", "v3", "v4"))])
+def test_an_unchanged_version_is_not_published_without_a_retry_nor_twice(tries: int, published: tuple[str]) -> None:
+    operator, event = publish("False", made_by="ingest")
+    with pytest.raises(AirflowSkipException, match="did not change"):
+        operator.execute({"outlet_events": {operator.asset: event}, **retried(operator, tries, *published)})
+    assert event.extra is None

@@ -176,7 +176,7 @@ def _train(plan: Plan, workspace: Workspace, folder: RunFolder) -> TrainResult:
         workspace,
         plan.spec.project.name,
         name=name,
-        tags=plan.tags() | ({"satseg.resumed": "true"} if resumed else {}),
+        tags=plan.tags() | (_resumed_tags(progress) if resumed else {}),
         params=plan.params(),
         run_id=progress.mlflow_run_id,
     ) as tracked:
@@ -194,6 +194,13 @@ def _train(plan: Plan, workspace: Workspace, folder: RunFolder) -> TrainResult:
         TrainingLoop(learner, plan.config, folder, progress, log_epoch).run()
         _log_model(plan, learner, folder, progress, tracked)
     return _finish(plan, folder, progress, tracked.id, resumed)
+
+
+def _resumed_tags(progress: Progress) -> dict[str, str]:
+    return {
+        "satseg.resumed": "true",
+        "satseg.resumed_after": f"epoch {len(progress.history)}, step {progress.step}; the process before was ended",
+    }
 
 
 def _say_start(plan: Plan, run_id: str, progress: Progress, resumed: bool) -> None:

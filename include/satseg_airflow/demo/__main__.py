@@ -1,6 +1,7 @@
 """`python -m satseg_airflow.demo`: the whole loop on made-up or your own scenes, in one command."""
 
 import contextlib
+import dataclasses
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from rich.console import Console
 from satseg.config.project import load_project
 from satseg.config.settings import settings
 from satseg.progress import say
+from satseg.storage.atomic import write_json
 from satseg_airflow.demo.chain import Demo
 from satseg_airflow.demo.plan import DemoPlan, free_workspace, own_scenes_plan, synthetic_plan
 from satseg_airflow.demo.screen import screen_for
@@ -66,7 +68,9 @@ def run(plan: DemoPlan, console: Console) -> None:
         screen.say(f"Airflow is healthy at {airflow.url}.")
         outcome = Demo(plan, airflow, screen).run()
         screen.say("Done. Stopping Airflow ...")
-    Console().print(summary(plan, outcome, (time.monotonic() - begin) / 60))
+    minutes = (time.monotonic() - begin) / 60
+    write_json(plan.outcome_file, {"minutes": round(minutes, 2), **dataclasses.asdict(outcome)})
+    Console().print(summary(plan, outcome, minutes))
     item = outcome.predictions[0]["item"]
     print(f"""
 Look at it in the browser:  make up WORKSPACE={plan.workspace.root}

@@ -31,6 +31,7 @@ class Outcome:
     predictions: list[dict[str, Any]] = field(default_factory=list)
     quiet: dict[str, Any] = field(default_factory=dict)
     drifted: dict[str, Any] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
     retraining_run: str = ""
     retrained: dict[str, Any] = field(default_factory=dict)
     champion_again: dict[str, Any] = field(default_factory=dict)
@@ -105,10 +106,11 @@ class Demo:
         self._watch.settle(self._dag("drift_detection"), NIGHTLY_STARTS_WITHIN_S)
         run = self._detect(self.plan.quiet, self.plan.quiet_night, ingest)
         self.outcome.quiet = self._result("drift_detection", run, "test")
+        report = self._result("drift_detection", run, "report")
         if self._watch.task_state(self._dag("drift_detection"), run, "drift_sensor") != "skipped":
             raise DemoFailedError(
                 f"Night {self.plan.quiet_night} was taken for drift, though its scenes are of the same kind "
-                f"({self.outcome.quiet['message']}). Look at its report: {self.outcome.quiet.get('report')}"
+                f"({self.outcome.quiet['message']}). Look at its report: {report['report']}"
             )
         self._finish("patch_generation", patching)
 
@@ -116,10 +118,11 @@ class Demo:
         ingest, patching = self._arrive(self.plan.drifted)
         run = self._detect(self.plan.drifted, self.plan.drifted_night, ingest)
         self.outcome.drifted = self._result("drift_detection", run, "test")
+        self.outcome.report = self._result("drift_detection", run, "report")
         if self._watch.task_state(self._dag("drift_detection"), run, "trigger_retraining") != "success":
             raise DemoFailedError(
                 f"Night {self.plan.drifted_night} started no retraining ({self.outcome.drifted['message']}). "
-                f"Look at its report: {self.outcome.drifted.get('report')}"
+                f"Look at its report: {self.outcome.report['report']}"
             )
         self._finish("patch_generation", patching)
         self.screen.say("Drift confirmed: retraining from the champion ...")

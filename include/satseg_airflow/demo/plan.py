@@ -46,6 +46,11 @@ class DemoPlan:
     tonight: date = field(default_factory=lambda: datetime.now(UTC).date())
 
     @property
+    def outcome_file(self) -> Path:
+        """What the stages returned, for scripts; written when the demo has ended well."""
+        return self.workspace.root / "demo" / "outcome.json"
+
+    @property
     def quiet_night(self) -> str:
         """The night without drift."""
         return (self.tonight - timedelta(days=1)).isoformat()

@@ -25,7 +25,7 @@ def summary(plan: DemoPlan, outcome: Outcome, minutes: float) -> Table:
     table.add_row(f"Night {plan.quiet_night}", f"{_night(outcome.quiet)} → no retraining")
     table.add_row(f"Night {plan.drifted_night}", f"{_night(outcome.drifted)} → retraining run {outcome.retraining_run}")
     table.add_row("Retrained model", _retrained(outcome))
-    table.add_row("Drift report", str(outcome.drifted.get("report")))
+    table.add_row("Drift report", str(outcome.report["report"]))
     return table
 
 

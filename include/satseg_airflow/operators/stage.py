@@ -19,6 +19,8 @@ from satseg.storage.layout import Workspace
 from satseg_airflow.pools import GPU_POOL
 from satseg_airflow.runners import SCRATCH, Runner, runner_for
 
+TRY_NUMBER_KEY = "try_number"  # XCom: which try of the task gave the result
+
 
 class StageOperator(BaseOperator):
     """Run `satseg <stage> ARGUMENTS --project P --result FILE` and push the result to XCom.
@@ -72,6 +74,7 @@ class StageOperator(BaseOperator):
             result = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else None
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+        context["ti"].xcom_push(key=TRY_NUMBER_KEY, value=context["ti"].try_number)
         return self._outcome(code, result, last.words, context)
 
     def on_kill(self) -> None:
