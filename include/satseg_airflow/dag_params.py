@@ -4,7 +4,8 @@ from typing import Any, get_args
 
 from airflow.sdk import Param
 
-from satseg.config.project import ProjectConfig, TrainingConfig
+from satseg.config.project import ProjectConfig
+from satseg.config.training import TrainingConfig
 
 Form = dict[str, Param]
 NEWEST = "Empty: the newest."

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from satseg.config.project import DriftConfig
+from satseg.config.operation import DriftConfig
 from satseg.drift.multiplicity import holm, step_down_max
 from satseg.drift.permutation import TIE_TOLERANCE, deal, ks_distances, p_values, smallest_p_value
 from satseg.drift.words import change_in_words, shift_in_iqr

@@ -1,6 +1,6 @@
 """Whether the latest nights confirm drift, and whether it may start a retraining."""
 
-from satseg.config.project import DriftConfig
+from satseg.config.operation import DriftConfig
 from satseg.drift.episode import History, read_history
 from satseg.drift.nights import read_report, tested_nights
 from satseg.drift.reference import champion_of

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import shapely
 from shapely.geometry import mapping
 
-from satseg.config.project import InferenceConfig
+from satseg.config.operation import InferenceConfig
 from satseg.inference.components import Component
 from satseg.inference.ground import Ground
 from satseg.scenes.grid import Grid

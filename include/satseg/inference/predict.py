@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from rasterio.errors import NotGeoreferencedWarning
 
-from satseg.config.project import InferenceConfig, ProjectConfig, content_id
+from satseg.config.operation import InferenceConfig
+from satseg.config.project import ProjectConfig, content_id
 from satseg.errors import ConfigurationError
 from satseg.inference import item
 from satseg.inference.blend import blend

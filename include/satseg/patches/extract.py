@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from satseg.annotations.masks import PolygonIndex, window_transform
 from satseg.annotations.table import AnnotationTable, read_table
-from satseg.config.project import PatchConfig
+from satseg.config.patches import PatchConfig
 from satseg.datasets.catalog import SceneRecord
 from satseg.errors import BadDataError
 from satseg.patches.moments import Moments

@@ -11,7 +11,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Geod, Transformer
 
-from satseg.config.project import PatchConfig
+from satseg.config.patches import PatchConfig
 from satseg.datasets.catalog import SceneRecord
 from satseg.patches.windows import Margin, Rects, no_rects
 

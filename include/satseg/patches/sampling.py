@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from satseg.config.project import PatchConfig, content_id
+from satseg.config.patches import PatchConfig
+from satseg.config.project import content_id
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from satseg.config.project import PatchConfig, content_id
+from satseg.config.patches import PatchConfig
+from satseg.config.project import content_id
 from satseg.datasets.catalog import SceneRecord
 from satseg.errors import BadDataError
 from satseg.patches.patchset import first_problem

@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from satseg.config.project import PatchConfig
+from satseg.config.patches import PatchConfig
 
 Rects = NDArray[np.int64]  # (N, 4)
 

@@ -1,6 +1,6 @@
 """The rules of a promotion, each a small function of numbers with its value, bound and evidence."""
 
-from satseg.config.project import PromotionConfig
+from satseg.config.operation import PromotionConfig
 from satseg.stages import EvaluateResult, Gate
 
 ROUNDING = 1e-9

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from satseg.config.project import TrainingConfig
+from satseg.config.training import TrainingConfig
 from satseg.errors import InterruptedRunError, TrainingDivergedError
 from satseg.models.confusion import mean_dice, mean_iou
 from satseg.progress import progress_bar, say

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from satseg.config.project import ProjectConfig, TrainingConfig
+from satseg.config.project import ProjectConfig
+from satseg.config.training import TrainingConfig
 from satseg.errors import ConfigurationError
 from satseg.models.interface import ModelDescription
 from satseg.patches.patchset import PatchSet

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from satseg.config.project import TrainingConfig, content_id
+from satseg.config.project import content_id
+from satseg.config.training import TrainingConfig
 from satseg.errors import NotFoundError
 from satseg.models.backbones import check_backbone
 from satseg.models.interface import ModelDescription

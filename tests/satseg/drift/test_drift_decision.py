@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from satseg.config.project import DriftConfig
+from satseg.config.operation import DriftConfig
 from satseg.drift.decision import decide
 
 FEATURES = ("mean_red", "std_red", "gradient_mean")

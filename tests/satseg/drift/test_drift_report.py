@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from satseg.config.project import ConfirmConfig
+from satseg.config.operation import ConfirmConfig
 from satseg.drift import compare, profile, report
 from satseg.drift.nights import read_report
 from satseg.errors import NotFoundError, TemporaryError

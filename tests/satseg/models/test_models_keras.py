@@ -2,7 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
-from satseg.config.project import TrainingConfig
+from satseg.config.training import TrainingConfig
 from satseg.errors import BadDataError, ConfigurationError
 from satseg.models.interface import ModelDescription
 from satseg.storage.atomic import write_json

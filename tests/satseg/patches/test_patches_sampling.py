@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from satseg.config.project import PatchConfig
+from satseg.config.patches import PatchConfig
 from satseg.patches.sampling import decide
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from satseg.config.project import PatchConfig
+from satseg.config.patches import PatchConfig
 from satseg.patches.windows import (
     HeldOut,
     Margin,

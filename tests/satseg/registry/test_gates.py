@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from satseg.config.project import PromotionConfig
+from satseg.config.operation import PromotionConfig
 from satseg.errors import InterruptedRunError
 from satseg.models.interface import ModelDescription
 from satseg.registry import smoke

@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from satseg.config.project import TrainingConfig
+from satseg.config.training import TrainingConfig
 from satseg.errors import BadDataError, ConfigurationError
 
 pytestmark = pytest.mark.slow

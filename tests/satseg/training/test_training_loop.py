@@ -4,7 +4,7 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
-from satseg.config.project import TrainingConfig
+from satseg.config.training import TrainingConfig
 from satseg.errors import InterruptedRunError, TrainingDivergedError
 from satseg.training.loop import TrainingLoop
 from satseg.training.run_folder import Progress, RunFolder

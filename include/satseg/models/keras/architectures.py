@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from satseg.config.project import TrainingConfig
+from satseg.config.training import TrainingConfig
 from satseg.errors import BadDataError, ConfigurationError, TemporaryError
 from satseg.models.backbones import check_backbone
 from satseg.models.keras.portable import portable_network

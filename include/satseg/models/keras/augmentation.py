@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from satseg.config.project import TrainingConfig
+from satseg.config.training import TrainingConfig
 from satseg.models.keras.runtime import tf
 
 _SIX_SIGMA = 6.0

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from satseg.config.project import TrainingConfig
+from satseg.config.training import TrainingConfig
 from satseg.errors import BadDataError
 from satseg.models.draws import draw_order
 from satseg.models.keras.augmentation import PixelRange, chances, geometry, photometry

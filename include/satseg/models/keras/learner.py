@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from satseg.config.project import TrainingConfig
+from satseg.config.training import TrainingConfig
 from satseg.errors import BadDataError, ConfigurationError
 from satseg.models.interface import DESCRIPTION_FILE, MODEL_FILE, ModelDescription
 from satseg.models.keras.input_pipeline import WindowReader, training_batches, validation_batches
