@@ -20,7 +20,9 @@ $(READY): requirements.txt pyproject.toml
 	@echo "Installing the pinned packages into $(VENV) (about 3 GB; minutes the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode -r requirements.txt
-	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@mkdir -p $(VENV)/tmp  # uv leaves its lock files in TMPDIR
+	@TMPDIR=$(CURDIR)/$(VENV)/tmp VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@rm -rf $(VENV)/tmp
 	@touch $@
 
 venv: $(READY) ## Make .venv from the pins in requirements.txt
