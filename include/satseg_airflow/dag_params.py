@@ -118,7 +118,7 @@ def inference() -> Form:
             description="Version, alias or run. A run that a new champion started takes that version.",
         ),
         "scenes_per_task": Param(
-            4,
+            8,
             type="integer",
             minimum=1,
             maximum=1000,

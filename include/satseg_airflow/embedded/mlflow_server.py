@@ -1,5 +1,6 @@
 """MLflow's UI over the embedded tracking database, for `up`."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -42,10 +43,8 @@ def start_mlflow(airflow: EmbeddedAirflow, say: Callable[[str], None]) -> str:
         reap()
         if server.process() is None:
             raise TemporaryError(f"MLflow's server ended at once.\n{log_tail(log)}")
-        try:
+        with contextlib.suppress(httpx.TransportError):  # not listening yet
             if httpx.get(f"{url}/health", timeout=2.0, trust_env=False).is_success:
                 return url
-        except httpx.TransportError:
-            pass
         time.sleep(0.5)
     raise TemporaryError(f"MLflow does not answer at {url} after {READY_WITHIN_S:.0f} s.\n{log_tail(log)}")
