@@ -2,23 +2,20 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import numpy as np
-import pyproj
 import shapely
 from affine import Affine
-from shapely.affinity import affine_transform
-from shapely.geometry import MultiPolygon, Polygon
+from numpy.typing import NDArray
 
-from satseg.annotations.labels import LabelFile, RawLabel, areas_of
+from satseg.annotations.labels import Area, Geometries, LabelFile, RawLabel, SceneFrame
+from satseg.annotations.placing import Carrier, carrier, ground_box, moved, pixel_of
+from satseg.annotations.repair import repaired
 from satseg.annotations.table import AnnotationTable, LabelledPolygon
 from satseg.errors import BadDataError
-from satseg.scenes.grid import Grid
+from satseg.scenes.grid import Grid, pixel_size_m
 
-Area: TypeAlias = Polygon | MultiPolygon
 _DEGREES = (180.0 + 1e-6, 90.0 + 1e-6)
 
 
@@ -62,17 +59,22 @@ def nearest_class(name: str, classes: tuple[str, ...]) -> str:
 
 
 def fit_labels(
-    labels: LabelFile, drawn_on: list[Grid], scene: Grid, classes: tuple[str, ...], shared: bool = False
+    labels: LabelFile,
+    frame: SceneFrame,
+    classes: tuple[str, ...],
+    *,
+    shared: bool = False,
+    line_buffer: float | None = None,
 ) -> tuple[AnnotationTable, FitReport]:
     """Bring labels into a scene's coordinates and keep what is usable.
 
     Args:
         labels: a label file.
-        drawn_on: grids of the image that pixel coordinates may refer to (the source, the scene); the file's image
-            size chooses, otherwise the first counts. All of them cover the same ground.
-        scene: the scene's grid.
+        frame: the scene. The label file's image size chooses the grid that its pixel coordinates refer to; without
+            one it is the first of `frame.drawn_on`.
         classes: the project's classes; ids count from 1.
-        shared: the file serves a whole folder, so that labels elsewhere are expected.
+        shared: the file serves more than this scene, so that labels elsewhere are expected.
+        line_buffer: metres (pixels without a CRS) to each side by which lines become areas.
 
     Returns:
         The table (scene coordinates) and the report.
@@ -80,41 +82,80 @@ def fit_labels(
     Raises:
         BadDataError: the labels cannot belong to the scene: wrong image size, impossible coordinates, all outside.
     """
-    place = _placement(labels, drawn_on, scene)
+    scene = frame.grid
+    place = _placement(labels, frame)
     report = FitReport(not_areas=labels.not_areas)
-    placed: list[tuple[Area, RawLabel]] = []
-    outline = scene.outline
-    shapely.prepare(outline)
-    for number, label in enumerate(labels.labels):
-        area = _in_scene(label, place, outline, report, shared)
-        if area is not None:
-            report.used.add(number)
-            placed.append((area, label))
+    numbers = _near(labels, scene, line_buffer) if shared else np.arange(len(labels.labels))
+    placed = _widened(place(labels.geometries[numbers]), scene, line_buffer)
+    areas = _in_scene(_Placed(placed, numbers, labels), scene.outline, report, shared)
+    report.used.update(labels.first + int(number) for number in areas)
     if labels.labels and report.outside == len(labels.labels) and not shared:
         raise BadDataError(
             f"{labels.path.name}: none of its {_polygons(report.outside)} lies in the scene "
             f"(coordinates taken as {_coordinates(labels, scene)}); give the right file, or the right CRS in it"
         )
-    polygons = [polygon for area, label in placed if (polygon := _classified(area, label, classes, report))]
-    report.polygons = len(polygons)
-    return AnnotationTable(tuple(polygons)), report
+    found = (_classified(area, labels.labels[number], classes, report) for number, area in areas.items())
+    table = AnnotationTable(tuple(polygon for polygon in found if polygon is not None))
+    report.polygons = len(table)
+    return table, report
 
 
-def _in_scene(
-    label: RawLabel, place: Callable[[Area], Area], outline: Polygon, report: FitReport, shared: bool
-) -> Area | None:
-    area = place(label.geometry)
-    valid = area.is_valid
-    fixed = area if valid else areas_of(shapely.make_valid(area))
-    if fixed is None or fixed.area == 0:
-        if not shared or outline.intersects(area.envelope):
-            report.empty += 1
-        return None
-    if not outline.intersects(fixed) or outline.touches(fixed):
-        report.outside += not shared
-        return None
-    report.repaired += not valid
-    return fixed
+def _near(labels: LabelFile, scene: Grid, line_buffer: float | None) -> NDArray[np.intp]:
+    """Return the numbers of the labels that may meet the scene, by the file's spatial index."""
+    everything = np.arange(len(labels.labels))
+    if labels.crs is None or scene.crs is None:
+        return everything
+    box = ground_box(scene, labels.crs, margin_px=_buffer_px(scene, line_buffer))
+    return everything if box is None else np.sort(labels.tree.query(box))
+
+
+def _buffer_px(scene: Grid, line_buffer: float | None) -> float:
+    return (line_buffer or 0.0) / min(pixel_size_m(scene) or (1.0, 1.0))
+
+
+def _widened(placed: Geometries, scene: Grid, line_buffer: float | None) -> Geometries:
+    """Return the geometries with lines made areas."""
+    lines = np.flatnonzero(shapely.get_dimensions(placed) == 1)
+    if not len(lines) or line_buffer is None:
+        return placed
+    # in metres on the ground, whatever the units of the CRS and however unequal the pixel's sides
+    x, y = pixel_size_m(scene) or (1.0, 1.0)
+    to_metres = Affine.scale(x, y) @ ~scene.transform
+    widened = placed.copy()
+    widened[lines] = moved(shapely.buffer(moved(placed[lines], to_metres), line_buffer), ~to_metres)
+    return widened
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Geometries in the scene's coordinates, with the numbers of their labels in the file."""
+
+    geometries: Geometries
+    numbers: NDArray[np.intp]
+    labels: LabelFile
+
+
+def _in_scene(placed: _Placed, outline: Area, report: FitReport, shared: bool) -> dict[int, Area]:
+    """Return the valid areas that meet the scene, by the number of their label, in drawing order."""
+    found: dict[int, Area] = {}
+    valid = shapely.is_valid(placed.geometries) & (shapely.area(placed.geometries) > 0)
+    shapely.prepare(outline)
+    inside = valid & shapely.contains_properly(outline, placed.geometries)
+    for i, number in enumerate(placed.numbers):
+        area: Area | None = placed.geometries[i]
+        if not valid[i]:
+            if shared and not outline.intersects(shapely.box(*shapely.bounds(area))):
+                continue
+            area = repaired(area, f"{placed.labels.path.name}: polygon {placed.labels.first + number}")
+            if area is None:
+                report.empty += 1
+                continue
+        if not inside[i] and (not outline.intersects(area) or outline.touches(area)):
+            report.outside += not shared
+            continue
+        report.repaired += not valid[i]
+        found[int(number)] = area
+    return found
 
 
 def _classified(area: Area, label: RawLabel, classes: tuple[str, ...], report: FitReport) -> LabelledPolygon | None:
@@ -132,62 +173,47 @@ def _coordinates(labels: LabelFile, scene: Grid) -> str:
     return "pixels" if labels.crs is None or scene.crs is None else labels.crs
 
 
-def _placement(labels: LabelFile, drawn_on: list[Grid], scene: Grid) -> Callable[[Area], Area]:
+def _placement(labels: LabelFile, frame: SceneFrame) -> Carrier:
+    scene = frame.grid
+    if labels.crs is None and scene.crs is not None and labels.kind in ("GeoPackage", "Shapefile"):
+        lacks = "has no .prj file" if labels.kind == "Shapefile" else "says no CRS"
+        raise BadDataError(
+            f"{labels.path.name} {lacks}, so nobody knows where its coordinates lie; add it, or say it in the project "
+            "file (annotations: {crs: EPSG:…})"
+        )
     if labels.crs is None or (scene.crs is None and not labels.crs_stated):
-        return _pixel_placement(labels, drawn_on, scene)
+        return _pixel_placement(labels, frame)
     if scene.crs is None:
         raise BadDataError(
             f"{labels.path.name}: its coordinates are in {labels.crs} but the scene has no CRS; give the scene one (a "
             ".prj beside it, or gdal_translate -a_srs), or draw the labels in pixels"
         )
     _check_degrees(labels)
-    return _between(labels.crs, scene.crs)
+    return carrier(labels.crs, scene.crs, pixel_of(scene))
 
 
-def _pixel_placement(labels: LabelFile, drawn_on: list[Grid], scene: Grid) -> Callable[[Area], Area]:
-    grid = drawn_on[0]
+def _pixel_placement(labels: LabelFile, frame: SceneFrame) -> Carrier:
+    scene, grid = frame.grid, frame.drawn_on[0]
     if labels.image_size is not None:
-        fitting = [candidate for candidate in drawn_on if (candidate.width, candidate.height) == labels.image_size]
+        fitting = [drawn for drawn in frame.drawn_on if (drawn.width, drawn.height) == labels.image_size]
         if not fitting:
             raise BadDataError(
                 f"{labels.path.name}: drawn on an image of {labels.image_size[0]} x {labels.image_size[1]} pixels, but "
                 f"the scene has {grid.width} x {grid.height}; label the scene itself, or scale the labels"
             )
         grid = fitting[0]
-    if scene.crs is None:
+    if grid.crs is None or scene.crs is None:
         # both grids are pixels then: bring the drawn pixels to the scene's by their ratio, which is 1 unless resampled
         to_scene = Affine.scale(scene.width / grid.width, scene.height / grid.height)
-    else:
-        to_scene = grid.transform
-    coefficients = [to_scene.a, to_scene.b, to_scene.d, to_scene.e, to_scene.c, to_scene.f]
-    reproject = None if grid.crs == scene.crs else _between(str(grid.crs), str(scene.crs))
-
-    def place(area: Area) -> Area:
-        moved: Area = affine_transform(area, coefficients)
-        return moved if reproject is None else reproject(moved)
-
-    return place
-
-
-def _between(source: str, target: str) -> Callable[[Area], Area]:
-    if pyproj.CRS.from_user_input(source) == pyproj.CRS.from_user_input(target):
-        return lambda area: area
-    transformer = pyproj.Transformer.from_crs(source, target, always_xy=True)
-
-    def place(area: Area) -> Area:
-        # a point the CRS cannot hold becomes infinite and would make the polygon invalid: it lies far outside
-        moved: Area = shapely.transform(
-            area, lambda xy: np.nan_to_num(np.column_stack(transformer.transform(*xy.T)), posinf=1e18, neginf=-1e18)
-        )
-        return moved
-
-    return place
+        return lambda geometries: moved(geometries, to_scene)
+    carry = carrier(grid.crs, scene.crs, pixel_of(scene))
+    return lambda geometries: carry(moved(geometries, grid.transform))
 
 
 def _check_degrees(labels: LabelFile) -> None:
     if labels.crs_stated or not labels.labels:
         return
-    bounds = np.abs(shapely.total_bounds([label.geometry for label in labels.labels]))
+    bounds = np.abs(shapely.total_bounds(labels.geometries))
     x, y = max(bounds[0], bounds[2]), max(bounds[1], bounds[3])
     if x > _DEGREES[0] or y > _DEGREES[1]:
         raise BadDataError(

@@ -1,6 +1,5 @@
 """GeoJSON: features with areas, in EPSG:4326 unless a `crs` member says otherwise."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +7,16 @@ import pyproj
 import shapely
 from shapely.geometry import shape
 
-from satseg.annotations.labels import LabelFile, RawLabel, areas_of
+from satseg.annotations.labels import LabelFile, RawLabel, check_finite, class_text, drawable
 from satseg.errors import BadDataError
 
 DEFAULT_CRS = "EPSG:4326"
 
 
-def parse_geojson(tree: dict[str, Any], path: Path, class_property: str) -> LabelFile:
-    """Read the areas of a GeoJSON file (polygons, multipolygons, collections of them); other geometries are counted.
+def parse_geojson(tree: dict[str, Any], path: Path, class_property: str, lines: bool = False) -> LabelFile:
+    """Read the areas of a GeoJSON file (polygons, multipolygons, collections of them), and lines where wanted.
+
+    Other geometries are counted.
 
     Raises:
         BadDataError: the file has not GeoJSON's form, or its CRS is unknown.
@@ -27,16 +28,24 @@ def parse_geojson(tree: dict[str, Any], path: Path, class_property: str) -> Labe
     for number, feature in enumerate(features):
         try:
             geometry = feature["geometry"]
-            area = None if geometry is None else areas_of(shapely.force_2d(shape(geometry)))
-            name = (feature.get("properties") or {}).get(class_property)
-        except (AttributeError, KeyError, TypeError, ValueError, IndexError, shapely.errors.ShapelyError) as error:
+            drawn = None if geometry is None else drawable(shapely.force_2d(shape(geometry)), lines)
+            name = class_text((feature.get("properties") or {}).get(class_property))
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+            IndexError,
+            OverflowError,
+            RecursionError,
+            shapely.errors.ShapelyError,
+        ) as error:
             raise BadDataError(
                 f"{path.name}: feature {number} cannot be read ({type(error).__name__}: {error}); export the file again"
             ) from error
-        if area is not None:
-            if not all(math.isfinite(value) for value in area.bounds):
-                raise BadDataError(f"{path.name}: feature {number} has a coordinate that is not a finite number")
-            labels.append(RawLabel(area, None if name is None else str(name)))
+        if drawn is not None:
+            check_finite(drawn, path, f"feature {number}")
+            labels.append(RawLabel(drawn, name))
     stated = tree.get("crs") is not None
     pixels = tree.get("satseg:coordinates") == "pixels"
     return LabelFile(
@@ -59,5 +68,10 @@ def _crs(member: Any, path: Path) -> str:
             f'{path.name}: its crs member {member!r} is unknown; write it like "urn:ogc:def:crs:EPSG::32636" or export '
             f"the file in {DEFAULT_CRS} without one"
         ) from error
+    return crs_text(crs)
+
+
+def crs_text(crs: pyproj.CRS) -> str:
+    """Return "EPSG:<code>" where there is one, otherwise WKT."""
     authority = crs.to_authority()
-    return ":".join(authority) if authority else crs.to_wkt()
+    return ":".join(authority) if authority else str(crs.to_wkt())

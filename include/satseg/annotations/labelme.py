@@ -4,14 +4,14 @@ import math
 from pathlib import Path
 from typing import Any
 
-from shapely.geometry import MultiPolygon, Point, Polygon, box
+from shapely.geometry import LineString, Point, Polygon, box
 
-from satseg.annotations.labels import LabelFile, RawLabel
+from satseg.annotations.labels import Area, LabelFile, Line, RawLabel, class_text
 from satseg.errors import BadDataError
 
 
-def parse_labelme(tree: dict[str, Any], path: Path) -> LabelFile:
-    """Read the shapes of a LabelMe file: polygons, rectangles and circles; other shapes are counted.
+def parse_labelme(tree: dict[str, Any], path: Path, lines: bool = False) -> LabelFile:
+    """Read the shapes of a LabelMe file: polygons, rectangles and circles, lines where wanted; others are counted.
 
     Raises:
         BadDataError: the file has not LabelMe's form.
@@ -22,27 +22,27 @@ def parse_labelme(tree: dict[str, Any], path: Path) -> LabelFile:
     labels: list[RawLabel] = []
     for number, shape in enumerate(shapes):
         try:
-            area = _area(str(shape.get("shape_type") or "polygon"), shape["points"])
-            name = shape.get("label")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            drawn = _drawn(str(shape.get("shape_type") or "polygon"), shape["points"], lines)
+            name = class_text(shape.get("label"))
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadDataError(
                 f"{path.name}: shape {number} cannot be read ({type(error).__name__}: {error}); "
                 "open the file in LabelMe and save it again"
             ) from error
-        if area is not None:
-            labels.append(RawLabel(area, None if name is None else str(name)))
+        if drawn is not None:
+            labels.append(RawLabel(drawn, name))
     return LabelFile(
         path=path,
         kind="LabelMe",
         crs=None,
         crs_stated=False,
-        image_size=_image_size(tree),
+        image_size=image_size(tree.get("imageWidth"), tree.get("imageHeight")),
         labels=tuple(labels),
         not_areas=len(shapes) - len(labels),
     )
 
 
-def _area(kind: str, points: list[list[float]]) -> Polygon | MultiPolygon | None:
+def _drawn(kind: str, points: list[list[float]], lines: bool) -> Area | Line | None:
     corners = [(float(x), float(y)) for x, y in points]
     if not all(math.isfinite(value) for corner in corners for value in corner):
         raise ValueError("a coordinate is not a finite number")
@@ -56,11 +56,13 @@ def _area(kind: str, points: list[list[float]]) -> Polygon | MultiPolygon | None
     if kind == "circle" and len(corners) == 2:
         centre, edge = (Point(corner) for corner in corners)
         return centre.buffer(centre.distance(edge))
+    if kind in ("line", "linestrip") and lines and len(corners) >= 2:
+        return LineString(corners)
     return None
 
 
-def _image_size(tree: dict[str, Any]) -> tuple[int, int] | None:
-    width, height = tree.get("imageWidth"), tree.get("imageHeight")
+def image_size(width: Any, height: Any) -> tuple[int, int] | None:
+    """Return (width, height) where a file says both as whole numbers."""
     if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
         return width, height
     return None

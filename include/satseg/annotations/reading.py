@@ -2,45 +2,72 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from satseg.annotations.coco import CocoFile, parse_coco
 from satseg.annotations.geojson import parse_geojson
 from satseg.annotations.labelme import parse_labelme
 from satseg.annotations.labels import LabelFile
+from satseg.annotations.raster_mask import MaskFile
+from satseg.annotations.vector import read_vector
+from satseg.config.data import AnnotationConfig
 from satseg.errors import BadDataError
 
-LABEL_SUFFIXES = (".geojson", ".json")
+JSON_SUFFIXES = (".geojson", ".json")
+VECTOR_SUFFIXES = (".gpkg", ".shp")
+MASK_SUFFIXES = (".tif", ".tiff", ".png")
+LABEL_SUFFIXES = JSON_SUFFIXES + VECTOR_SUFFIXES  # in the order in which they count when there are several
+
+Labels: TypeAlias = LabelFile | CocoFile | MaskFile
 
 
-def read_labels(path: Path, class_property: str) -> LabelFile:
-    """Read a LabelMe or GeoJSON file.
+def read_labels(path: Path, how: AnnotationConfig, classes: tuple[str, ...]) -> Labels:
+    """Read a label file: LabelMe, GeoJSON, COCO, GeoPackage, Shapefile or a raster mask.
 
     Args:
         path: the file.
-        class_property: GeoJSON property that holds the class name.
+        how: how the project reads labels.
+        classes: the project's classes.
 
     Raises:
-        BadDataError: the file is neither; the message says what it is instead.
+        BadDataError: the file is none of them, or damaged; the message says what it is instead.
     """
-    tree = _tree(path)
+    suffix = path.suffix.lower()
+    if suffix in VECTOR_SUFFIXES:
+        return read_vector(path, how)
+    if suffix in MASK_SUFFIXES:
+        return MaskFile(path, how, classes)
+    if suffix not in JSON_SUFFIXES:
+        raise BadDataError(
+            f"{path.name} cannot be a mask: JPEG changes pixel values; export it as PNG or GeoTIFF from where it was "
+            "drawn"
+        )
+    tree, lines = _tree(path), how.line_buffer is not None
     if "shapes" in tree:
-        return parse_labelme(tree, path)
+        return parse_labelme(tree, path, lines)
     if tree.get("type") in ("FeatureCollection", "Feature") and "stac_version" not in tree:
-        return parse_geojson(tree, path, class_property)
+        return parse_geojson(tree, path, how.class_property, lines)
+    if "images" in tree and "annotations" in tree:
+        return parse_coco(tree, path)
     keys = ", ".join(list(tree)[:5]) or "none"
     raise BadDataError(
-        f"{path.name} is neither LabelMe (no 'shapes') nor GeoJSON (no FeatureCollection); its keys: {keys}. "
-        "Export the labels in one of these forms, or remove the file if it holds no labels"
+        f"{path.name} is neither LabelMe (no 'shapes') nor GeoJSON (no FeatureCollection) nor COCO (no 'images' and "
+        f"'annotations'); its keys: {keys}. Export the labels in one of these forms, or remove the file if it holds no "
+        "labels"
     )
 
 
 def looks_like_labels(path: Path) -> bool:
-    """Return whether a JSON file has the form of a label file, so that it must not be passed over in silence."""
+    """Return whether a file has the form of a label file, so that it must not be passed over in silence."""
+    if path.suffix.lower() not in JSON_SUFFIXES:
+        return True
     try:
         tree = _tree(path)
     except BadDataError:
         return path.suffix.lower() == ".geojson"
-    return "shapes" in tree or (tree.get("type") == "FeatureCollection" and "stac_version" not in tree)
+    if "shapes" in tree or ("images" in tree and "annotations" in tree):
+        return True
+    return tree.get("type") == "FeatureCollection" and "stac_version" not in tree
 
 
 def _tree(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon, mapping, shape
 
 from satseg.errors import BadDataError
-from satseg.storage.atomic import write_text
+from satseg.storage.atomic import replacing_file
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,11 @@ def write_table(table: AnnotationTable, path: Path, crs: str | None) -> None:
     else:
         # RFC 7946 knows only longitude and latitude; GDAL and QGIS read this member of the 2008 form
         head["crs"] = {"type": "name", "properties": {"name": crs}}
-    lines = ",\n".join(json.dumps(_feature(polygon), ensure_ascii=False) for polygon in table)
-    write_text(path, json.dumps(head, ensure_ascii=False)[:-1] + ', "features": [\n' + lines + "\n]}\n")
+    with replacing_file(path) as temp, temp.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "features": [\n')
+        for number, polygon in enumerate(table):
+            file.write((",\n" if number else "") + json.dumps(_feature(polygon), ensure_ascii=False))
+        file.write("\n]}\n")
 
 
 def read_table(path: Path) -> AnnotationTable:

@@ -5,7 +5,7 @@ from affine import Affine
 from shapely.geometry import Polygon, box
 
 from satseg.annotations.fitting import fit_labels
-from satseg.annotations.labels import LabelFile, RawLabel
+from satseg.annotations.labels import LabelFile, RawLabel, SceneFrame
 from satseg.errors import BadDataError
 from satseg.scenes.grid import Grid, target_grid
 
@@ -24,8 +24,13 @@ def mapped(*areas: Polygon, crs: str = "EPSG:4326", stated: bool = False) -> Lab
     return LabelFile(Path("a.geojson"), "GeoJSON", crs, stated, None, tuple(RawLabel(a, "road") for a in areas))
 
 
+def frame(*grids: Grid) -> SceneFrame:
+    """The last grid is the scene's."""
+    return SceneFrame(("a.tif",), grids[-1], grids)
+
+
 def test_pixels_become_coordinates_of_the_scene():
-    table, report = fit_labels(drawn(box(10, 20, 30, 60)), [SCENE], SCENE, CLASSES)
+    table, report = fit_labels(drawn(box(10, 20, 30, 60)), frame(SCENE), CLASSES)
     assert table.polygons[0].geometry.equals(box(500_005, 39_970, 500_015, 39_990))
     assert (table.polygons[0].class_id, table.polygons[0].class_name) == (1, "building")
     assert (report.polygons, report.warnings(CLASSES)) == (1, [])
@@ -33,14 +38,14 @@ def test_pixels_become_coordinates_of_the_scene():
 
 def test_labels_drawn_on_the_source_fit_the_resampled_scene():
     scene = target_grid(SCENE, None, 1.0)
-    on_source, _ = fit_labels(drawn(box(10, 20, 30, 60)), [SCENE, scene], scene, CLASSES)
-    on_scene, _ = fit_labels(drawn(box(5, 10, 15, 30), size=(50, 40)), [SCENE, scene], scene, CLASSES)
+    on_source, _ = fit_labels(drawn(box(10, 20, 30, 60)), frame(SCENE, scene), CLASSES)
+    on_scene, _ = fit_labels(drawn(box(5, 10, 15, 30), size=(50, 40)), frame(SCENE, scene), CLASSES)
     assert on_source.polygons[0].geometry.equals(on_scene.polygons[0].geometry)
 
 
 def test_pixels_of_a_reprojected_scene_arrive_in_its_crs():
     scene = target_grid(SCENE, "EPSG:3857", None)
-    table, _ = fit_labels(drawn(box(0, 0, 100, 80)), [SCENE, scene], scene, CLASSES)
+    table, _ = fit_labels(drawn(box(0, 0, 100, 80)), frame(SCENE, scene), CLASSES)
     west, south, east, north = table.polygons[0].geometry.bounds
     assert (west, south, east, north) == pytest.approx(scene.bounds, abs=1.0)
 
@@ -50,12 +55,12 @@ def test_degrees_become_coordinates_of_the_scene():
 
     back = pyproj.Transformer.from_crs("EPSG:32636", "EPSG:4326", always_xy=True)
     corners = [back.transform(x, y) for x, y in [(500_005, 39_970), (500_015, 39_970), (500_015, 39_990)]]
-    table, _ = fit_labels(mapped(Polygon(corners)), [SCENE], SCENE, CLASSES)
+    table, _ = fit_labels(mapped(Polygon(corners)), frame(SCENE), CLASSES)
     assert table.polygons[0].geometry.bounds == pytest.approx((500_005, 39_970, 500_015, 39_990), abs=1e-3)
 
 
 def test_a_bow_tie_is_repaired_and_counted():
-    table, report = fit_labels(drawn(BOW_TIE), [PIXELS], PIXELS, CLASSES)
+    table, report = fit_labels(drawn(BOW_TIE), frame(PIXELS), CLASSES)
     assert table.polygons[0].geometry.is_valid
     assert table.polygons[0].geometry.area == pytest.approx(50)
     assert report.repaired == 1
@@ -64,30 +69,30 @@ def test_a_bow_tie_is_repaired_and_counted():
 
 def test_a_polygon_without_area_is_dropped_and_counted():
     flat = Polygon([(1, 1), (5, 5), (9, 9)])
-    table, report = fit_labels(drawn(flat, box(1, 1, 5, 5)), [PIXELS], PIXELS, CLASSES)
+    table, report = fit_labels(drawn(flat, box(1, 1, 5, 5)), frame(PIXELS), CLASSES)
     assert (len(table), report.empty) == (1, 1)
 
 
 def test_polygons_outside_are_dropped_and_counted():
-    table, report = fit_labels(drawn(box(90, 70, 110, 90), box(100, 0, 120, 10)), [PIXELS], PIXELS, CLASSES)
+    table, report = fit_labels(drawn(box(90, 70, 110, 90), box(100, 0, 120, 10)), frame(PIXELS), CLASSES)
     assert (len(table), report.outside) == (1, 1)  # the second only touches the scene
 
 
 def test_an_unknown_class_is_dropped_counted_and_named_with_the_nearest():
     areas = (box(0, 0, 5, 5), box(6, 6, 9, 9))
-    table, report = fit_labels(drawn(*areas, name="bulding"), [PIXELS], PIXELS, CLASSES)
+    table, report = fit_labels(drawn(*areas, name="bulding"), frame(PIXELS), CLASSES)
     assert len(table) == 0
     assert report.warnings(CLASSES) == [
         "2 polygons of unknown class 'bulding' dropped (nearest known class: 'building')"
     ]
-    _, other = fit_labels(drawn(box(0, 0, 5, 5), name="xyz"), [PIXELS], PIXELS, CLASSES)
+    _, other = fit_labels(drawn(box(0, 0, 5, 5), name="xyz"), frame(PIXELS), CLASSES)
     assert "known classes: building, road" in other.warnings(CLASSES)[0]
 
 
 def test_polygons_without_a_class_take_the_only_one():
-    table, report = fit_labels(drawn(box(0, 0, 5, 5), name=None), [PIXELS], PIXELS, ("building",))
+    table, report = fit_labels(drawn(box(0, 0, 5, 5), name=None), frame(PIXELS), ("building",))
     assert (len(table), report.unnamed) == (1, 1)
-    _, two = fit_labels(drawn(box(0, 0, 5, 5), name=None), [PIXELS], PIXELS, CLASSES)
+    _, two = fit_labels(drawn(box(0, 0, 5, 5), name=None), frame(PIXELS), CLASSES)
     assert two.unknown == {"(none)": 1}
 
 
@@ -107,15 +112,15 @@ def test_polygons_without_a_class_take_the_only_one():
 )
 def test_labels_that_cannot_belong_to_the_scene_are_refused(labels, scene, words):
     with pytest.raises(BadDataError, match=words):
-        fit_labels(labels, [scene], scene, CLASSES)
+        fit_labels(labels, frame(scene), CLASSES)
 
 
 def test_a_shared_file_may_lie_elsewhere():
     here, there = box(500_005, 39_970, 500_015, 39_990), box(600_000, 0, 600_001, 1)
-    table, report = fit_labels(mapped(here, there, crs="EPSG:32636", stated=True), [SCENE], SCENE, CLASSES, shared=True)
+    table, report = fit_labels(mapped(here, there, crs="EPSG:32636", stated=True), frame(SCENE), CLASSES, shared=True)
     assert (len(table), report.outside, report.used) == (1, 0, {0})
 
 
 def test_geojson_without_crs_for_a_scene_without_crs_is_in_pixels():
-    table, _ = fit_labels(mapped(box(1, 2, 30, 40)), [PIXELS], PIXELS, CLASSES)
+    table, _ = fit_labels(mapped(box(1, 2, 30, 40)), frame(PIXELS), CLASSES)
     assert table.polygons[0].geometry.equals(box(1, 2, 30, 40))

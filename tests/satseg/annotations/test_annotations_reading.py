@@ -3,10 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from satseg.annotations.reading import looks_like_labels, read_labels
+from satseg.annotations.reading import looks_like_labels
+from satseg.annotations.reading import read_labels as read
+from satseg.config.data import AnnotationConfig
 from satseg.errors import BadDataError
 
 SQUARE = [[0, 0], [4, 0], [4, 4], [0, 4]]
+
+
+def read_labels(path: Path, class_property: str = "class", **how: object):
+    return read(path, AnnotationConfig(class_property=class_property, **how), ("building", "road"))
 
 
 def write(folder: Path, tree: object, name: str = "a.json") -> Path:
