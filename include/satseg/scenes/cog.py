@@ -1,13 +1,17 @@
 """Writing Cloud-Optimized GeoTIFFs."""
 
+import errno
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError  # what rasterio.shutil.copy lets through; there is no public name
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
+from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.shutil import copy as copy_raster
 
 from satseg.errors import BadDataError
@@ -15,10 +19,13 @@ from satseg.scenes import raster
 from satseg.storage.atomic import replacing_file
 
 BLOCK_PX = 512
+CACHE_BYTES = 64 * 2**20
+FULL_DISK_BYTES = 64 * 2**20
 Rgba = tuple[int, int, int, int]
 
 
-def _creation_options(dtype: str, overview_resampling: str) -> dict[str, str]:
+def creation_options(dtype: str, overview_resampling: str = "average") -> dict[str, str]:
+    """Return the options of GDAL's COG driver for pixels of a type."""
     # predictor 3 exists for 16, 32 and 64 bit floats only, predictor 2 for whole numbers
     predictor = "FLOATING_POINT" if np.issubdtype(np.dtype(dtype), np.floating) else "STANDARD"
     return {
@@ -84,8 +91,26 @@ def to_cog(
             _describe(source, colormap, descriptions, tags, nodata)
         try:
             with rasterio.open(source) as dataset:
-                options: dict[str, Any] = _creation_options(dataset.dtypes[0], overview_resampling)
-                with replacing_file(target) as temp:
-                    copy_raster(dataset, str(temp), driver="COG", **options)
+                copy_to_cog(dataset, target, overview_resampling)
         except RasterioError as error:
             raise BadDataError(f"{source} cannot be written as a Cloud-Optimized GeoTIFF ({error}).") from error
+
+
+def copy_to_cog(dataset: Any, target: Path, overview_resampling: str = "average") -> None:
+    """Write an open rasterio dataset, with its mask and metadata, as a COG: whole or not at all, memory bounded.
+
+    Raises:
+        RasterioIOError: the dataset's pixels cannot be read.
+        OSError: the disk is full.
+    """
+    options: dict[str, Any] = creation_options(dataset.dtypes[0], overview_resampling)
+    with replacing_file(target) as temp:
+        try:
+            # every block is wanted once or twice in a row, so a larger cache would only take memory
+            with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+                copy_raster(dataset, str(temp), driver="COG", **options)
+        except (RasterioError, CPLE_BaseError) as error:
+            # GDAL does not tell a full disk from a damaged source
+            if shutil.disk_usage(temp.parent).free < FULL_DISK_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
+            raise RasterioIOError(str(error)) from error

@@ -1,5 +1,6 @@
 """Reading windows of a scene as (H, W, C) arrays; rasterio's (C, H, W) order ends here."""
 
+import ctypes
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,13 @@ def gdal_environment() -> rasterio.Env:
         GDAL_TIFF_INTERNAL_MASK="YES",
         GDAL_NUM_THREADS=str(GDAL_THREADS),
     )
+
+
+def give_back_memory() -> None:
+    """Let the operating system have again what GDAL has freed; glibc would keep it for this process."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def reflected(start: int, length: int, size: int) -> NDArray[np.intp]:
@@ -110,11 +118,12 @@ class SceneReader:
         return top, left, bottom - top, right - left
 
     def _pixels(self, row: int, col: int, height: int, width: int) -> NDArray[Any]:
-        try:
-            bands = self._dataset.read(window=Window(col, row, width, height))
+        pixels = np.empty((height, width, self.count), dtype=self.dtype)
+        try:  # into place, which saves turning (C, H, W) round
+            self._dataset.read(out=pixels.transpose(2, 0, 1), window=Window(col, row, width, height))
         except RasterioError as error:
             raise BadDataError(f"{self.path}: pixels at row {row}, column {col} cannot be read ({error}).") from error
-        return np.ascontiguousarray(bands.transpose(1, 2, 0))
+        return pixels
 
     def _valid(self, row: int, col: int, height: int, width: int) -> NDArray[np.bool_]:
         window = Window(col, row, width, height)

@@ -27,16 +27,24 @@ _DRIVERS = {
     b"\x89PNG": "PNG",
     b"\xff\xd8\xff": "JPEG",
 }
+_ALPHA_NAMES = {"alpha", "mask", "transparency", "a"}
 
 
 @dataclass(frozen=True)
 class SourceHeader:
-    """A source raster: `bands` are its data bands (1-based), without an alpha band."""
+    """A source raster: `bands` are its data bands (1-based), without an alpha band.
+
+    `names`, `scales` and `offsets` go with `bands`; None where the file says nothing.
+    """
 
     bands: tuple[int, ...]
+    names: tuple[str | None, ...]
+    scales: tuple[float | None, ...]
+    offsets: tuple[float | None, ...]
     dtype: str
     nodata: float | None
     has_mask: bool
+    alpha: int | None
     palette: bool
     grid: Grid
     file_transform: Affine
@@ -59,7 +67,7 @@ def open_source(path: Path) -> Iterator[Any]:
             dataset = rasterio.open(path, driver=driver)
         except RasterioError as error:
             raise BadDataError(
-                f"the file is damaged or truncated, {driver} says: {_plain(error)}; copy it again from its origin"
+                f"the file is damaged or truncated, {driver} says: {plain_cause(error)}; copy it again from its origin"
             ) from error
         with dataset:
             yield dataset
@@ -71,7 +79,7 @@ def read_header(path: Path, expected_bands: int | None = None) -> SourceHeader:
     Args:
         path: the file.
         expected_bands: with exactly so many bands, one marked as alpha is data too: GDAL marks the fourth band of
-            every 8-bit file so, near infrared included.
+            every 8-bit file so, near infrared included. A band with a name of its own is data in any case.
 
     Raises:
         BadDataError: the file is empty, damaged or something else.
@@ -79,17 +87,28 @@ def read_header(path: Path, expected_bands: int | None = None) -> SourceHeader:
     with open_source(path) as dataset:
         notes: list[str] = []
         colours = dataset.colorinterp
-        bands = tuple(i for i, colour in zip(dataset.indexes, colours, strict=True) if colour != ColorInterp.alpha)
+        names = tuple((name or "").strip() or None for name in dataset.descriptions)
+        bands = tuple(
+            i
+            for i, colour, name in zip(dataset.indexes, colours, names, strict=True)
+            if colour != ColorInterp.alpha or (name or "alpha").casefold() not in _ALPHA_NAMES
+        )
         if len(bands) < dataset.count == expected_bands:
             notes.append(f"its band marked as alpha is taken as data, because the project has {dataset.count} bands")
             bands = tuple(dataset.indexes)
         dtypes = sorted({dataset.dtypes[i - 1] for i in bands})
         grid = _grid(dataset, path, notes)
+        scaling = [(dataset.scales[i - 1], dataset.offsets[i - 1]) for i in bands]
+        said = [pair if pair != (1.0, 0.0) else (None, None) for pair in scaling]  # GDAL's answer for "not set"
         return SourceHeader(
             bands=bands,
+            names=tuple(names[i - 1] for i in bands),
+            scales=tuple(scale for scale, _ in said),
+            offsets=tuple(offset for _, offset in said),
             dtype="/".join(dtypes),
             nodata=_nodata(dataset, dtypes[0], notes) if dtypes else None,
             has_mask=_has_mask(dataset, bands),
+            alpha=next((i for i in dataset.indexes if i not in bands), None),
             palette=ColorInterp.palette in colours,
             grid=grid,
             file_transform=dataset.transform,
@@ -132,7 +151,8 @@ def _check_png_end(path: Path) -> None:
     raise BadDataError("the file is damaged or truncated, a PNG without its end; copy it again from its origin")
 
 
-def _plain(error: BaseException) -> str:
+def plain_cause(error: BaseException) -> str:
+    """Return what GDAL said first, in one line."""
     cause = error.__cause__ or error
     return str(cause).splitlines()[0].strip().rstrip(".")
 

@@ -1,9 +1,14 @@
-"""From a source raster to a Cloud-Optimized GeoTIFF on its target grid: streamed, with exact pixel statistics."""
+"""From source rasters to a Cloud-Optimized GeoTIFF on its target grid: streamed, with exact pixel statistics.
 
+A scene that keeps its pixels goes from a virtual raster straight into the COG writer. One whose pixels change
+(resampling, reprojection, radiometry, bands from several files) is first written to a temporary GeoTIFF by windows.
+"""
+
+import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,183 +17,214 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
+from satseg.config.data import RadiometryConfig, ResamplingName
 from satseg.errors import BadDataError
-from satseg.scenes.cog import BLOCK_PX, to_cog
+from satseg.scenes.cog import copy_to_cog, to_cog
 from satseg.scenes.grid import Grid
-from satseg.scenes.source import SourceHeader, open_source
+from satseg.scenes.histogram import percentiles
+from satseg.scenes.layers import Layer, OpenLayer, open_virtual, unreadable, virtual_raster
+from satseg.scenes.pace import growing, paced
+from satseg.scenes.radiometry import Radiometry, changes_values, plan_radiometry, wanted_percents
+from satseg.scenes.raster import give_back_memory
+from satseg.scenes.recipe import PIXEL_TYPES, Recipe, same_place
+from satseg.scenes.statistics import BLOCK_PX, PixelStatistics, measure, windows
 
-WINDOW_BYTES = 8 * 2**20
 SHRINK_FROM = 1.5  # from here on bilinear would skip source pixels
 
 
-@dataclass
-class PixelStatistics:
-    """Exact counts and moments of a scene's pixels, summed window by window."""
+@dataclass(frozen=True)
+class Product:
+    """A finished scene: how it is stored, what was done to its pixels, and what they are."""
 
-    pixels: int = 0
-    valid: int = 0
-    black: int = 0
-    infinite: int = 0
-    minimum: list[float] = field(default_factory=list)
-    maximum: list[float] = field(default_factory=list)
-    finite: list[int] = field(default_factory=list)
-    total: list[float] = field(default_factory=list)
-    squares: list[float] = field(default_factory=list)
-
-    def add(self, bands: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-        """Add a window: bands (C, H, W) and valid (H, W)."""
-        self.pixels += valid.size
-        self.valid += int(valid.sum())
-        self.black += int((valid & (bands == 0).all(axis=0)).sum())
-        if not self.minimum:
-            count = len(bands)
-            self.minimum, self.maximum = [float("inf")] * count, [float("-inf")] * count
-            self.total, self.squares, self.finite = [0.0] * count, [0.0] * count, [0] * count
-        for i, band in enumerate(bands):
-            values = band[valid].astype(np.float64)
-            finite = values[np.isfinite(values)]
-            self.infinite += int(np.isinf(values).sum())
-            self.finite[i] += len(finite)
-            if len(finite):
-                self.minimum[i] = min(self.minimum[i], float(finite.min()))
-                self.maximum[i] = max(self.maximum[i], float(finite.max()))
-                self.total[i] += float(finite.sum())
-                self.squares[i] += float(np.square(finite).sum())
-
-    @property
-    def nodata_fraction(self) -> float:
-        """Part of the scene without data."""
-        return 1 - self.valid / max(self.pixels, 1)
-
-    @property
-    def black_fraction(self) -> float:
-        """Part of the scene in which every band is 0 though it counts as data."""
-        return self.black / max(self.pixels, 1)
-
-    def bands(self) -> list[dict[str, float]]:
-        """Return minimum, maximum, mean and standard deviation of each band over its finite pixels."""
-        found = []
-        for i, count in enumerate(self.finite):
-            mean = self.total[i] / max(count, 1)
-            variance = max(self.squares[i] / max(count, 1) - mean * mean, 0.0)
-            low, high = (self.minimum[i], self.maximum[i]) if count else (0.0, 0.0)
-            found.append({"minimum": low, "maximum": high, "mean": mean, "stddev": variance**0.5})
-        return found
+    dtype: str
+    nodata: float | None
+    resampling: str | None
+    steps: tuple[dict[str, Any], ...]
+    statistics: PixelStatistics
 
 
-def resampling_for(source: Grid, target: Grid) -> Resampling:
-    """Return average where pixels grow by 1.5 or more (nothing is skipped), otherwise bilinear."""
+def resampling_for(source: Grid, target: Grid, wanted: ResamplingName = "auto") -> Resampling:
+    """Return the wanted resampling; auto is average where pixels grow by 1.5 or more, otherwise bilinear."""
+    if wanted != "auto":
+        return Resampling[wanted]
     factor = ((source.width * source.height) / (target.width * target.height)) ** 0.5
     return Resampling.average if factor >= SHRINK_FROM else Resampling.bilinear
 
 
-def transcode(
-    source: Path, header: SourceHeader, target_grid: Grid, target: Path, band_names: tuple[str, ...]
-) -> PixelStatistics:
-    """Write `source` as a COG on `target_grid` and return its pixel statistics.
+def transcode(  # noqa: PLR0917
+    recipe: Recipe,
+    grid: Grid,
+    target: Path,
+    names: tuple[str, ...],
+    radiometry: RadiometryConfig | None = None,
+    resampling: ResamplingName = "auto",
+) -> Product:
+    """Write a scene as a COG on `grid`.
 
-    An alpha band or mask of the source becomes the COG's mask. Every pixel is read, so a truncated file is found.
-    Memory is bounded by window size and GDAL's cache; equal input gives equal bytes.
+    An alpha band or mask of a source becomes the COG's mask. Every pixel of the source is read, so a truncated file is
+    found, and every pixel of the result is read again. Memory is bounded by window size and GDAL's cache; equal input
+    gives equal bytes.
 
     Raises:
-        BadDataError: pixels cannot be read.
+        BadDataError: pixels cannot be read, or the metadata lacks what `radiometry` needs.
+        OSError: the disk is full.
     """
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".tmp-transcode-") as folder:
-        temp = Path(folder) / "pixels.tif"
-        statistics = _copy_pixels(source, header, target_grid, temp)
-        to_cog(temp, target, descriptions=band_names)
-    return statistics
+    declared = radiometry or RadiometryConfig()
+    layers = layers_of(recipe, grid, resampling)
+    values = _radiometry(recipe, layers, declared)
+    name = recipe.bands[0].path.name
+    infinite = 0
+    with growing(f"{name}: writing {grid.width} x {grid.height} px", target.parent):
+        if values is None and _as_it_is(layers):
+            _write_directly(layers[0], recipe, target, names)
+        else:
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".tmp-transcode-") as folder:
+                temp = Path(folder) / "pixels.tif"
+                infinite = _write_changed(recipe, layers, grid, values, temp)
+                to_cog(temp, target, descriptions=names)
+    found = measure(target, paced(f"{name}: measuring", grid.width * grid.height))
+    give_back_memory()
+    found.infinite = max(found.infinite, infinite)
+    resampled = next((layer.resampling.name for layer in layers if layer.resampling is not None), None)
+    return Product(
+        dtype=recipe.dtype if values is None else values.dtype,
+        nodata=_stored_nodata(recipe, layers, values),
+        resampling=resampled,
+        steps=() if values is None else tuple(values.record()),
+        statistics=found,
+    )
 
 
-def _copy_pixels(source: Path, header: SourceHeader, grid: Grid, temp: Path) -> PixelStatistics:
-    statistics = PixelStatistics()
-    warped = grid is not header.grid
-    masked = needs_mask(header, grid)
+def layers_of(recipe: Recipe, grid: Grid, resampling: ResamplingName = "auto") -> list[Layer]:
+    """Return the files of a scene as layers on `grid`."""
+    layers = []
+    for path, header in recipe.headers.items():
+        positions = tuple(i for i, band in enumerate(recipe.bands) if band.path == path)
+        bands = tuple(recipe.bands[i] for i in positions)
+        how = None if same_place(header.grid, grid) else resampling_for(header.grid, grid, resampling)
+        # on a scaled copy of the same grid every target pixel has source pixels
+        gaps = header.grid.crs != grid.crs or header.grid.north_up != grid.north_up
+        layers.append(Layer(bands, positions, grid, how, header.has_mask or (gaps and bands[0].nodata is None)))
+    return layers
+
+
+def _as_it_is(layers: list[Layer]) -> bool:
+    """Return whether the only file's pixels go into the COG unchanged, told from nodata as they are."""
+    only = layers[0]
+    two_ways = only.masked and any(band.nodata is not None and not math.isnan(band.nodata) for band in only.bands)
+    return len(layers) == 1 and only.resampling is None and not two_ways
+
+
+def _stored_nodata(recipe: Recipe, layers: list[Layer], values: Radiometry | None) -> float | None:
+    if values is not None:
+        return values.nodata
+    return None if _masked(layers) else recipe.nodata
+
+
+def _masked(layers: list[Layer]) -> bool:
+    return any(layer.masked for layer in layers)
+
+
+def _radiometry(recipe: Recipe, layers: list[Layer], declared: RadiometryConfig) -> Radiometry | None:
+    """Return what is done to the values; None where every value stays as it is."""
+    meanings = {repr(band.nodata) for band in recipe.bands}
+    if not changes_values(declared, recipe.dtype) and len(meanings) == 1:
+        return None
+    if recipe.dtype not in PIXEL_TYPES:
+        raise BadDataError(f"has {recipe.dtype} pixels; radiometry works on {', '.join(PIXEL_TYPES)}")
+    percents = wanted_percents(declared)
+    found: list[list[float]] = [[] for _ in recipe.bands]
+    for layer in layers if percents else ():
+        for position, marks in zip(layer.positions, _percentiles(layer, percents), strict=True):
+            found[position] = marks
+    return plan_radiometry(declared, recipe, found, gaps=recipe.nodata is not None and not _masked(layers))
+
+
+def _percentiles(layer: Layer, percents: tuple[float, ...]) -> list[list[float]]:
+    """Return percentiles of each band's values, as they are in the file."""
+    grid, dtype = layer.header.grid, layer.header.dtype
+    pixel_bytes = len(layer.bands) * np.dtype(dtype).itemsize
+    tiled = layer.header.tile_shape[1] < grid.width
+
+    def values() -> Iterator[list[NDArray[Any]]]:
+        advance = paced(f"{layer.bands[0].path.name}: histogram", grid.width * grid.height)
+        with layer.open_source() as source:
+            for window in windows(grid.width, grid.height, pixel_bytes, tiled):
+                bands, valid = source.read(window)
+                yield [band[data & np.isfinite(band)] for band, data in zip(bands, valid, strict=True)]
+                advance(window.width * window.height)
+
+    try:
+        return percentiles(values, [dtype] * len(layer.bands), percents)
+    except ValueError as error:
+        raise BadDataError("has a band without a valid pixel: everything is nodata or masked") from error
+
+
+def _write_directly(layer: Layer, recipe: Recipe, target: Path, names: tuple[str, ...]) -> None:
+    nodata = None if layer.masked else recipe.nodata
+    xml = virtual_raster(layer.bands, layer.grid, recipe.dtype, nodata, layer.masked, names)
+    try:
+        with open_virtual(xml) as dataset:
+            copy_to_cog(dataset, target)
+    except RasterioError as error:
+        raise unreadable(layer.bands[0].path, error) from error
+
+
+def _write_changed(recipe: Recipe, layers: list[Layer], grid: Grid, values: Radiometry | None, temp: Path) -> int:
+    """Write the scene's pixels as a temporary GeoTIFF; returns how many values of the source are infinite."""
+    dtype = recipe.dtype if values is None else values.dtype
+    masked = _masked(layers) and (values is None or values.nodata is None)
+    nodata = _stored_nodata(recipe, layers, values)
+    infinite = 0
+    advance = paced(f"{recipe.bands[0].path.name}: converting", grid.width * grid.height)
+    with ExitStack() as stack:
+        # numbers between whole numbers are kept where they are still to be calculated with
+        working = None if values is None else "float32"
+        opened = [(layer, stack.enter_context(layer.open(working))) for layer in layers]
+        output = stack.enter_context(rasterio.open(temp, "w", **_profile(grid, len(recipe.bands), dtype, nodata)))
+        tiled = any(layer.resampling or layer.header.tile_shape[1] < grid.width for layer in layers)
+        for window in windows(grid.width, grid.height, len(recipe.bands) * 4, tiled):
+            bands, valid = _read(opened, len(recipe.bands), window)
+            infinite += int(np.isinf(bands[valid]).sum()) if bands.dtype.kind == "f" else 0
+            output.write(bands if values is None else values.apply(bands, valid), window=window)
+            if masked:
+                output.write_mask(_has_data(layers, valid), window=window)
+            advance(window.width * window.height)
+    return infinite
+
+
+def _has_data(layers: list[Layer], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return (H, W) bool: True where every file has data in one of its bands at least."""
+    files = [valid[list(layer.positions)].any(axis=0) for layer in layers]
+    found: NDArray[np.bool_] = np.logical_and.reduce(files)
+    return found
+
+
+def _read(opened: list[tuple[Layer, OpenLayer]], count: int, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the bands of all layers in the scene's order, and which values are data, both (C, H, W)."""
+    bands: list[Any] = [None] * count
+    valid: list[Any] = [None] * count
+    for layer, source in opened:
+        for position, band, data in zip(layer.positions, *source.read(window), strict=True):
+            bands[position], valid[position] = band, data
+    return np.stack(bands), np.stack(valid)
+
+
+def _profile(grid: Grid, count: int, dtype: str, nodata: float | None) -> dict[str, Any]:
     profile = {
         "driver": "GTiff",
         "width": grid.width,
         "height": grid.height,
-        "count": len(header.bands),
-        "dtype": header.dtype,
-        "nodata": None if masked else header.nodata,
+        "count": count,
+        "dtype": dtype,
+        "nodata": nodata,
         "tiled": True,
         "blockxsize": BLOCK_PX,
         "blockysize": BLOCK_PX,
         "BIGTIFF": "IF_SAFER",
         # GDAL's own choice would mark a fourth band as alpha
-        "photometric": "RGB" if len(header.bands) == 3 else "MINISBLACK",
+        "photometric": "RGB" if count == 3 else "MINISBLACK",
     }
-    if grid.crs is not None:
-        profile |= {"crs": grid.crs, "transform": grid.transform}
-    with ExitStack() as stack:
-        dataset = stack.enter_context(open_source(source))
-        if warped:
-            # an internal mask survives warping only as an alpha band; a band beyond the project's is one already
-            add_alpha = masked and dataset.count == len(header.bands)
-            dataset = stack.enter_context(_warped(dataset, header, grid, add_alpha=add_alpha))
-        output = stack.enter_context(rasterio.open(temp, "w", **profile))
-        tiled = warped or header.tile_shape[1] < grid.width
-        for window in _windows(grid, len(header.bands) * np.dtype(header.dtype).itemsize, tiled):
-            bands, valid = _read(dataset, header, window, masked)
-            statistics.add(bands, valid)
-            output.write(bands, window=window)
-            if masked:
-                output.write_mask(valid, window=window)
-    return statistics
-
-
-def needs_mask(header: SourceHeader, grid: Grid) -> bool:
-    """Return whether the COG tells data from nodata by a mask instead of a nodata value."""
-    # on a scaled copy of the same grid every target pixel has source pixels
-    gaps = header.grid.crs != grid.crs or header.grid.north_up != grid.north_up
-    return header.has_mask or (gaps and header.nodata is None)
-
-
-def _warped(dataset: Any, header: SourceHeader, grid: Grid, add_alpha: bool) -> WarpedVRT:
-    return WarpedVRT(
-        dataset,
-        src_crs=header.grid.crs,
-        src_transform=header.grid.transform,
-        crs=grid.crs,
-        transform=grid.transform,
-        width=grid.width,
-        height=grid.height,
-        resampling=resampling_for(header.grid, grid),
-        src_nodata=header.nodata,
-        nodata=header.nodata,
-        add_alpha=add_alpha,
-        warp_mem_limit=64,
-    )
-
-
-def _windows(grid: Grid, pixel_bytes: int, tiled: bool) -> Iterator[Window]:
-    """Yield windows of at most about WINDOW_BYTES: blocks of a tiled source, rows of a striped one."""
-    pixels = max(WINDOW_BYTES // pixel_bytes, BLOCK_PX)
-    if tiled:
-        side = max(int(pixels**0.5) // BLOCK_PX, 1) * BLOCK_PX
-        rows, cols = side, side
-    else:
-        rows, cols = max(pixels // grid.width, 1), grid.width
-        rows = max(rows // BLOCK_PX * BLOCK_PX, min(rows, BLOCK_PX))
-    for row in range(0, grid.height, rows):
-        for col in range(0, grid.width, cols):
-            yield Window(col, row, min(cols, grid.width - col), min(rows, grid.height - row))
-
-
-def _read(dataset: Any, header: SourceHeader, window: Window, masked: bool) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    try:
-        bands: NDArray[Any] = dataset.read(list(header.bands), window=window)
-        valid = dataset.dataset_mask(window=window) > 0 if masked else np.ones(bands.shape[1:], dtype=bool)
-    except RasterioError as error:
-        cause = str(error.__cause__ or error).splitlines()[0]
-        raise BadDataError(
-            f"pixels near row {window.row_off}, column {window.col_off} cannot be read ({cause}): the file is damaged "
-            "or truncated; copy it again from its origin"
-        ) from error
-    if header.nodata is not None:
-        empty = np.isnan(bands) if np.isnan(header.nodata) else bands == header.nodata
-        valid = valid & ~empty.all(axis=0)
-    return bands, valid
+    return profile if grid.crs is None else profile | {"crs": grid.crs, "transform": grid.transform}

@@ -7,9 +7,10 @@ from affine import Affine
 from rasterio.enums import ColorInterp
 
 from satseg.errors import BadDataError
-from satseg.scenes import transcode as module
+from satseg.scenes import statistics as module
 from satseg.scenes.grid import target_grid
 from satseg.scenes.raster import open_scene
+from satseg.scenes.recipe import recipe_of_file
 from satseg.scenes.source import read_header
 from satseg.scenes.transcode import transcode
 
@@ -17,10 +18,10 @@ BANDS = ("red", "green", "blue")
 
 
 def convert(source: Path, crs: str | None = None, gsd_m: float | None = None, bands: tuple[str, ...] = BANDS):
-    header = read_header(source)
+    recipe = recipe_of_file(source, bands)
     target = source.with_name("scene.tif")
-    statistics = transcode(source, header, target_grid(header.grid, crs, gsd_m), target, bands)
-    return target, statistics
+    product = transcode(recipe, target_grid(recipe.grid, crs, gsd_m), target, bands)
+    return target, product.statistics
 
 
 def test_a_scene_that_fits_keeps_every_pixel(write_raster, pixels):
@@ -87,8 +88,8 @@ def test_a_fourth_band_is_data_where_the_project_has_four(write_raster):
     header = read_header(source, expected_bands=4)
     assert header.bands == (1, 2, 3, 4)
     assert "taken as data" in header.notes[0]
-    statistics = transcode(source, header, header.grid, source.with_name("scene.tif"), (*BANDS, "nir"))
-    with open_scene(source.with_name("scene.tif")) as scene:
+    cog, statistics = convert(source, bands=(*BANDS, "nir"))
+    with open_scene(cog) as scene:
         assert np.array_equal(scene.read(0, 0, 64, 64), image)
         assert scene.valid_mask(0, 0, 64, 64).all()
     assert statistics.nodata_fraction == 0

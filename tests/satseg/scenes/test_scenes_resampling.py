@@ -1,0 +1,265 @@
+"""Resampling and reprojection against rasterio.warp on whole arrays, and scenes of several files."""
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rasterio.enums import Resampling
+from rasterio.warp import reproject
+
+from satseg.config.data import RadiometryConfig
+from satseg.errors import BadDataError
+from satseg.scenes import statistics as windowing
+from satseg.scenes.grid import Grid, target_grid
+from satseg.scenes.raster import open_scene
+from satseg.scenes.recipe import Member, recipe_of_file, recipe_of_files
+from satseg.scenes.transcode import transcode
+
+PLACE = {"crs": "EPSG:32636", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 40_000)}
+
+
+def smooth(height: int, width: int, count: int, dtype: str) -> np.ndarray:
+    rows, cols = np.mgrid[:height, :width]
+    bands = [120 + 60 * np.sin(rows / (7 + i)) + 40 * np.cos(cols / (11 + 2 * i)) for i in range(count)]
+    return np.stack(bands, axis=2).astype(dtype)
+
+
+def converted(path, names, grid, **options):
+    recipe = recipe_of_file(path, names)
+    product = transcode(recipe, target_grid(recipe.grid, *grid), path.with_name("scene.tif"), names, **options)
+    with rasterio.open(path.with_name("scene.tif")) as dataset:
+        return product, dataset.read(), dataset.dataset_mask() > 0, dataset.profile
+
+
+def warped_whole(image: np.ndarray, profile, how: Resampling, nodata: float) -> np.ndarray:
+    """Return (C, H, W) of rasterio.warp on the whole array."""
+    result = np.full((image.shape[2], profile["height"], profile["width"]), nodata, image.dtype)
+    reproject(
+        image.transpose(2, 0, 1).copy(),
+        result,
+        src_transform=PLACE["transform"],
+        src_crs=PLACE["crs"],
+        dst_transform=profile["transform"],
+        dst_crs=profile["crs"],
+        src_nodata=nodata,
+        dst_nodata=nodata,
+        resampling=how,
+    )
+    return result
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("how", ["nearest", "bilinear", "cubic", "average"])
+@pytest.mark.parametrize("grid", [("EPSG:3857", None), ("EPSG:32635", 0.8), (None, 0.83), (None, 0.3)])
+def test_resampling_equals_rasterio_warp_on_the_whole_array(write_raster, dtype, how, grid):
+    image = smooth(230, 310, 2, dtype)
+    nodata = -5 if dtype in {"int16", "float32"} else 0
+    image[100:140, 50:90] = nodata
+    path = write_raster("a.tif", image, nodata=nodata, **PLACE)
+    product, found, _, profile = converted(path, ("a", "b"), grid, resampling=how)
+    expected = warped_whole(image, profile, Resampling[how], nodata)
+    assert product.resampling == how
+    assert (profile["crs"].to_string(), profile["nodata"]) == (grid[0] or PLACE["crs"], nodata)
+    # pieces of a reprojection may see the curve of the CRS another eighth of a pixel away
+    differing = np.abs(found.astype(float) - expected) > (0 if grid[0] is None else 1)
+    assert differing.mean() < (1e-12 if grid[0] is None else 2e-3)
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(1, 2**20),
+    st.sampled_from([("EPSG:3857", None), ("EPSG:32635", 0.7), (None, 0.83)]),
+    st.sampled_from(["auto", "cubic"]),
+)
+@pytest.mark.slow
+def test_strips_of_any_height_are_invisible(write_raster, window_bytes, grid, how):
+    path = write_raster("a.tif", smooth(600, 1100, 2, "uint8"), nodata=0, **PLACE)
+    names = ("a", "b")
+    converted(path, names, grid, resampling=how)
+    first = path.with_name("scene.tif").read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windowing, "WINDOW_BYTES", window_bytes)
+        converted(path, names, grid, resampling=how)
+    assert path.with_name("scene.tif").read_bytes() == first
+
+
+def test_values_are_calculated_before_they_are_rounded(write_raster):
+    image = smooth(120, 120, 1, "uint16")
+    path = write_raster("a.tif", image, **PLACE)
+    radiometry = RadiometryConfig(calibrate="project", scale=(0.01,))
+    _, found, _, _ = converted(path, ("a",), (None, 1.0), radiometry=radiometry)
+    means = image.reshape(60, 2, 60, 2).astype(float).mean(axis=(1, 3)) * 0.01
+    assert found[0] == pytest.approx(means, rel=1e-6)
+
+
+def test_gaps_of_a_reprojection_are_nan_after_a_calibration(write_raster):
+    place = PLACE | {"transform": Affine(0.5, 0, 300_000, 0, -0.5, 6_000_000)}
+    path = write_raster("a.tif", smooth(120, 140, 2, "uint16"), **place)
+    radiometry = RadiometryConfig(calibrate="project", scale=(0.01,))
+    product, found, valid, _ = converted(path, ("a", "b"), ("EPSG:3857", None), radiometry=radiometry)
+    assert np.isnan(product.nodata)
+    assert 0.5 < valid.mean() < 1
+    assert np.array_equal(np.isnan(found[0]), ~valid)
+    assert 0 < product.statistics.nodata_fraction < 0.5
+
+
+# --- several files --------------------------------------------------------------------------------------------
+
+
+def several(write_raster, images, **profiles):
+    """Write a raster per band; returns the members."""
+    members = {}
+    for name, image in images.items():
+        profile = PLACE | {"nodata": 0} | profiles.get(name, {})
+        members[name] = Member(write_raster(f"{name}.tif", image, **profile))
+    return members
+
+
+def composed(members, names, tmp_path, **options):
+    recipe = recipe_of_files(members, names)
+    product = transcode(recipe, recipe.grid, tmp_path / "scene.tif", names, **options)
+    with open_scene(tmp_path / "scene.tif") as scene:
+        pixels = scene.read(0, 0, scene.height, scene.width)
+        return product, pixels, scene.valid_mask(0, 0, scene.height, scene.width), scene.transform
+
+
+def test_single_band_files_become_one_scene_in_the_projects_order(write_raster, tmp_path):
+    image = smooth(90, 100, 3, "uint16")
+    members = several(write_raster, {name: image[..., [i]] for i, name in enumerate(("red", "green", "blue"))})
+    _, found, valid, _ = composed(members, ("blue", "red"), tmp_path)
+    assert np.array_equal(found, image[..., [2, 0]])
+    assert valid.all()
+
+
+def test_a_file_may_hold_several_of_the_bands(write_raster, tmp_path):
+    image = smooth(90, 100, 3, "uint16")
+    path = write_raster("a.tif", image, **PLACE)
+    single = write_raster("b.tif", image[..., [0]] + 1, **PLACE)
+    members = {"x": Member(path, 3), "y": Member(single), "z": Member(path, 2)}
+    _, found, _, _ = composed(members, ("x", "y", "z"), tmp_path)
+    assert np.array_equal(found, np.stack([image[..., 2], image[..., 0] + 1, image[..., 1]], axis=2))
+
+
+def test_coarser_bands_are_brought_to_the_finest(write_raster, tmp_path):
+    fine, coarse = smooth(120, 140, 1, "uint16"), smooth(60, 70, 1, "uint16")
+    coarse_place = {"transform": Affine(1.0, 0, 500_000, 0, -1.0, 40_000)}
+    members = several(write_raster, {"red": fine, "swir": coarse}, swir=coarse_place)
+    product, found, _, transform = composed(members, ("swir", "red"), tmp_path)
+    assert transform == PLACE["transform"]
+    assert np.array_equal(found[..., 1], fine[..., 0])
+    expected = np.zeros((120, 140), np.uint16)
+    reproject(
+        coarse[..., 0],
+        expected,
+        **{"src_crs": PLACE["crs"], "dst_crs": PLACE["crs"], "src_transform": coarse_place["transform"]},
+        **{"dst_transform": transform, "src_nodata": 0, "dst_nodata": 0, "resampling": Resampling.bilinear},
+    )
+    assert np.array_equal(found[..., 0], expected)
+    assert product.resampling == "bilinear"
+
+
+def test_bands_in_another_crs_are_reprojected_to_the_finest(write_raster, tmp_path):
+    place = {"crs": "EPSG:3857", "transform": Affine(1.0, 0, 3_673_540, 0, -1.0, 40_290)}
+    members = several(write_raster, {"red": smooth(120, 140, 1, "uint8"), "nir": smooth(99, 99, 1, "uint8")}, nir=place)
+    _, found, _, _ = composed(members, ("red", "nir"), tmp_path)
+    assert found.shape == (120, 140, 2)
+    expected = np.zeros((120, 140), np.uint8)
+    reproject(
+        smooth(99, 99, 1, "uint8")[..., 0],
+        expected,
+        **{"src_crs": place["crs"], "dst_crs": PLACE["crs"], "src_transform": place["transform"]},
+        **{"dst_transform": PLACE["transform"], "src_nodata": 0, "dst_nodata": 0, "resampling": Resampling.bilinear},
+    )
+    assert (expected > 0).mean() > 0.9
+    assert np.array_equal(found[..., 1], expected)
+
+
+def test_different_nodata_values_become_one_that_no_data_has(write_raster, tmp_path):
+    image = smooth(90, 100, 2, "uint16")
+    image[:10] = 0
+    image[40, 40] = [0, 9999]
+    image[50, 50] = [9999, 0]
+    image[:10, :, 1] = 9999
+    members = several(write_raster, {"a": image[..., [0]], "b": image[..., [1]]}, b={"nodata": 9999})
+    product, found, valid, _ = composed(members, ("a", "b"), tmp_path)
+    assert product.nodata == 0
+    assert not valid[:10].any()
+    assert found[40, 40].tolist() == [0, 0]
+    assert found[50, 50].tolist() == [9999, 1]  # 0 is data in the second file
+
+
+def test_where_one_file_is_masked_there_is_no_data(write_raster, tmp_path):
+    image = smooth(90, 100, 2, "uint8")
+    members = several(
+        write_raster, {"a": image[..., [0]], "b": image[..., [1]]}, a={"nodata": None}, b={"nodata": None}
+    )
+    mask = np.full((90, 100), 255, np.uint8)
+    mask[:20] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(members["b"].path, "r+") as dataset:
+        dataset.write_mask(mask)
+    _, _, valid, _ = composed(members, ("a", "b"), tmp_path)
+    assert np.array_equal(valid, mask > 0)
+
+
+def test_types_are_widened_where_one_can_hold_both(write_raster, tmp_path):
+    image = smooth(90, 100, 2, "uint16")
+    members = several(write_raster, {"a": image[..., [0]].astype(np.uint8), "b": image[..., [1]] * 100})
+    product, found, _, _ = composed(members, ("a", "b"), tmp_path)
+    assert product.dtype == "uint16"
+    assert np.array_equal(found, image * [1, 100])
+    odd = several(write_raster, {"a": image[..., [0]].astype(np.int16), "b": image[..., [1]]})
+    assert recipe_of_files(odd, ("a", "b")).dtype == "int16/uint16"
+
+
+def test_scale_offset_and_nodata_of_the_description_win(write_raster, tmp_path):
+    image = smooth(90, 100, 1, "uint16")
+    image[:5] = 50
+    path = write_raster("a.tif", image, **PLACE)
+    members = {"red": Member(path, scale=1e-4, offset=-0.1, nodata=50)}
+    product, found, valid, _ = composed(members, ("red",), tmp_path, radiometry=RadiometryConfig(calibrate="metadata"))
+    assert product.steps[0]["offset"] == [-0.1]
+    assert np.array_equal(valid, image[..., 0] != 50)
+    assert found[valid] == pytest.approx(image[valid] * 1e-4 - 0.1, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        ({"crs": None, "transform": Affine.identity()}, "no CRS, unlike the other bands"),
+        ({"nodata": None, "count": 1, "index": 2}, "has no data band 2, only 1"),
+        ({"member_nodata": 70_000.0}, "cannot be nodata 70000"),
+    ],
+)
+def test_bands_that_do_not_go_together_are_refused(write_raster, second, words):
+    image = smooth(64, 64, 1, "uint16")
+    one = Member(write_raster("a.tif", image, **PLACE))
+    place = PLACE | {key: second[key] for key in ("crs", "transform") if key in second}
+    two = Member(write_raster("b.tif", image, **place), second.get("index", 1), nodata=second.get("member_nodata"))
+    with pytest.raises(BadDataError, match=words):
+        recipe_of_files({"a": one, "b": two}, ("a", "b"))
+
+
+def test_bands_without_crs_must_be_of_one_size(write_raster):
+    one, two = (Member(write_raster(f"{n}.tif", smooth(n, 64, 1, "uint8"))) for n in (64, 65))
+    with pytest.raises(BadDataError, match="without a CRS all bands must be of the same size"):
+        recipe_of_files({"a": one, "b": two}, ("a", "b"))
+
+
+def test_a_damaged_band_is_named(write_raster):
+    good = Member(write_raster("good.tif", smooth(64, 64, 1, "uint8"), **PLACE))
+    broken = good.path.with_name("broken.tif")
+    broken.write_bytes(b"II*\0" + bytes(20))
+    with pytest.raises(BadDataError, match=r"broken\.tif: the file is damaged"):
+        recipe_of_files({"a": good, "b": Member(broken)}, ("a", "b"))
+
+
+def test_grids_are_the_same_to_a_thousandth_of_a_pixel():
+    from satseg.scenes.recipe import same_place
+
+    grid = Grid(100, 100, PLACE["transform"], "EPSG:32636")
+    near = Grid(100, 100, Affine(0.5, 0, 500_000.0001, 0, -0.5, 40_000), "EPSG:32636")
+    far = Grid(100, 100, Affine(0.5, 0, 500_000.01, 0, -0.5, 40_000), "EPSG:32636")
+    assert same_place(grid, near)
+    assert not same_place(grid, far)
