@@ -10,7 +10,7 @@ from satseg_airflow.defaults import project_dag
 from satseg_airflow.operators.publish import PublishOperator
 from satseg_airflow.projects import projects
 from satseg_airflow.schedules import at_times
-from satseg_airflow.tasks import param, result_of, stage_task
+from satseg_airflow.tasks import override, param, result_of, stage_task
 
 for project in projects():
     with project_dag(
@@ -20,7 +20,13 @@ for project in projects():
         schedule=at_times(project.schedule.ingestion),
         params=dag_params.ingestion(project),
     ):
-        ingest = stage_task(project, "ingest", [param("source")])
+        arguments = [
+            param("source"),
+            *override("annotations.strict", "strict"),
+            "{{ '--retry-quarantine' if params.retry_quarantine else '--no-retry-quarantine' }}",
+            "{{ '--force' if params.force else '--no-force' }}",
+        ]
+        ingest = stage_task(project, "ingest", arguments)
         ingest >> PublishOperator(
             task_id="publish_dataset",
             asset=assets_of(project.name).dataset,

@@ -1,5 +1,8 @@
-"""Commands of the datasets room: `ingest` and `datasets list|show|diff|checkout|scenes`."""
+"""Commands of the datasets room: `ingest` and `datasets list|show|diff|checkout|push|scenes`."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from satseg.cli.app import (
-    ForceOption,
     JsonOption,
     ProjectOption,
     ResultOption,
@@ -19,6 +21,7 @@ from satseg.cli.app import (
     project_and_workspace,
     run_stage,
 )
+from satseg.errors import InterruptedRunError, SatsegError
 from satseg.stages import IngestSpec, ListScenesSpec
 
 VersionArgument = Annotated[str | None, typer.Argument(metavar="VERSION", help="Like v3; default: the newest.")]
@@ -33,22 +36,40 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("diff")(diff)
     group.command("checkout")(checkout)
+    group.command("push")(push)
     group.command("scenes")(scenes)
     app.add_typer(group)
+
+
+def _given_path(text: str) -> Path:
+    if not text:  # an unset shell variable would mean the current folder
+        raise typer.BadParameter("SOURCE is empty. Give a folder or a scene, or leave it out.")
+    return Path(text)
 
 
 def ingest(  # noqa: PLR0917 - options of a command
     source: Annotated[
         Path | None,
-        typer.Argument(metavar="SOURCE", help="Folder or scene; default: the project's folder in incoming/."),
+        typer.Argument(
+            parser=_given_path, metavar="SOURCE", help="Folder or scene; default: the project's folder in incoming/."
+        ),
     ] = None,
     project: ProjectOption = None,
     overrides: SetOption = None,
-    force: ForceOption = False,
+    force: Annotated[
+        bool, typer.Option("--force/--no-force", help="Convert scenes again that the dataset already holds.")
+    ] = False,
+    retry_quarantine: Annotated[
+        bool,
+        typer.Option(
+            "--retry-quarantine/--no-retry-quarantine",
+            help="Check the quarantined scenes again, after the project file or their files were mended.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
     result: ResultOption = None,
 ) -> None:
-    """Bring scenes (GeoTIFF, PNG, JPEG) and labels (LabelMe, GeoJSON) into the dataset as a new version.
+    """Bring scenes (GeoTIFF, PNG, JPEG) and labels into the dataset as a new version.
 
     Each scene becomes a Cloud-Optimized GeoTIFF with a STAC item; what cannot be used goes to quarantine with its
     reasons. The same files again make no new version.
@@ -59,7 +80,22 @@ def ingest(  # noqa: PLR0917 - options of a command
     from satseg.datasets import ingest as stage
 
     what, workspace = project_and_workspace(project, overrides)
-    run_stage(stage.run, IngestSpec(project=what, source=source, force=force), workspace, as_json, result)
+    spec = IngestSpec(project=what, source=source, force=force, retry_quarantine=retry_quarantine)
+    with _stopped_is_temporary():
+        run_stage(stage.run, spec, workspace, as_json, result)
+
+
+@contextmanager
+def _stopped_is_temporary() -> Iterator[None]:
+    """Tell "told to stop" from a defect: Great Expectations catches the exception of SIGTERM and fails otherwise."""
+    try:
+        yield
+    except SatsegError:
+        raise
+    except Exception as error:
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:  # what the handler of SIGTERM leaves behind
+            raise
+        raise InterruptedRunError("Told to stop (SIGTERM). Run the same command again to go on.") from error
 
 
 def list_versions(project: ProjectOption = None, as_json: JsonOption = False) -> None:
@@ -79,7 +115,7 @@ def list_versions(project: ProjectOption = None, as_json: JsonOption = False) ->
 
 
 def show(version: VersionArgument = None, project: ProjectOption = None, as_json: JsonOption = False) -> None:
-    """Show the scenes of a version.
+    """Show what a version changed, and its scenes.
 
     Example:
         satseg datasets show v2 -p buildings
@@ -87,12 +123,18 @@ def show(version: VersionArgument = None, project: ProjectOption = None, as_json
     from satseg.datasets.listing import scene_table
 
     what, workspace = project_and_workspace(project)
-    name, rows = scene_table(workspace, what.name, version)
+    tag, rows = scene_table(workspace, what.name, version)
     for row in rows:
         row |= {"size": f"{row['width']} × {row['height']}", "ingested": _minute(row["ingested_at"])}
     columns = ("scene", "size", "dtype", "crs", "gsd_m", "polygons", "ingested")
-    value = {"project": what.name, "version": name, "scenes": rows}
-    print_json_or(_drawn(f"{what.name} {name}", columns, rows), value, as_json)
+    value = {
+        "project": what.name,
+        "version": tag.name,
+        "message": tag.message,
+        "changes": tag.details.splitlines(),
+        "scenes": rows,
+    }
+    print_json_or(_drawn(f"{what.name} {tag.name}: {tag.message}", columns, rows), value, as_json)
 
 
 def diff(
@@ -101,19 +143,25 @@ def diff(
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which scenes two versions do not share.
+    """Show which scenes and labels two versions do not share.
 
     Example:
         satseg datasets diff v1 v2
     """
-    from satseg.datasets.listing import difference
+    from satseg.datasets.difference import difference
 
     what, workspace = project_and_workspace(project)
-    found = asdict(difference(workspace, what.name, old, new))
-    kinds = ("added", "removed", "pixels_changed", "labels_changed")
-    rows = [{"change": kind.replace("_", " "), "scene": scene} for kind in kinds for scene in found[kind]]
-    title = f"{what.name} {found['old']} → {found['new']}"
-    print_json_or(_drawn(title, ("change", "scene"), rows), found, as_json)
+    found = difference(workspace, what.name, old, new)
+    rows = [
+        {"change": kind.replace("_", " "), "scene": scene, "polygons": None}
+        for kind, scenes in vars(found.scenes).items()
+        for scene in scenes
+    ]
+    for row in rows:
+        if row["change"] == "labels changed":
+            row["polygons"] = _polygons(found.labels[str(row["scene"])])
+    title = f"{what.name} {found.old} → {found.new}"
+    print_json_or(_drawn(title, ("change", "scene", "polygons"), rows), found.plain(), as_json)
 
 
 def checkout(
@@ -122,20 +170,40 @@ def checkout(
         Path | None,
         typer.Option("--out", metavar="DIR", help="New folder; default: in the workspace's views/."),
     ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="Hard links instead of copies: no space, but never edit them.")
+    ] = False,
     project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Lay a version out as a folder to look into, for example with QGIS; the dataset itself stays at the newest.
 
     Example:
-        satseg datasets checkout v1
+        satseg datasets checkout v1 --out ~/roofs-v1
     """
-    from satseg.datasets import listing
+    from satseg.datasets import checkouts
 
     what, workspace = project_and_workspace(project)
-    opened, folder = listing.checkout(workspace, what.name, version, out)
+    opened, folder = checkouts.checkout(workspace, what.name, version, out, link=link)
     value = {"project": what.name, "version": opened.name, "folder": str(folder), "scenes": len(opened.scenes)}
     print_json_or(lambda console: console.print(str(folder), soft_wrap=True, highlight=False), value, as_json)
+
+
+def push(as_json: JsonOption = False) -> None:
+    """Send the dataset versions that the DVC remote lacks, of all projects.
+
+    Each ingest does it too; this is for a remote that was away, or a new one.
+
+    Example:
+        SATSEG_DVC_REMOTE=s3://scenes/satseg satseg datasets push
+    """
+    from satseg.config.settings import settings
+    from satseg.datasets.remote import push_now
+    from satseg.storage.layout import Workspace
+
+    pushed = push_now(Workspace(settings().workspace))
+    said = f"{pushed.remote} has every version: {len(pushed.versions)} new ones, {pushed.files} files sent."
+    print_json_or(lambda console: console.print(said, highlight=False, soft_wrap=True), asdict(pushed), as_json)
 
 
 def scenes(  # noqa: PLR0917 - options of a command
@@ -167,6 +235,15 @@ def scenes(  # noqa: PLR0917 - options of a command
     if not as_json:
         for scene in found.scenes:
             print(scene)
+
+
+def _polygons(change: Any) -> str:
+    def counted(polygons: dict[str, int] | None) -> str:
+        if polygons is None:
+            return "unlabelled"
+        return ", ".join(f"{count} {name}" for name, count in polygons.items()) or "none"
+
+    return f"{counted(change.before)} → {counted(change.after)} (+{change.added} −{change.removed})"
 
 
 def _minute(time: str) -> str:

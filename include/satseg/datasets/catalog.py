@@ -138,6 +138,19 @@ def materialise(
         memory.save()
 
 
+def annotations_of(workspace: Workspace, tag: Tag, item: dict[str, Any]) -> Path | None:
+    """Find or fetch the annotation table of one item of a version; None for an unlabelled scene."""
+    checksum = item["properties"]["satseg:annotation_checksum"]
+    if checksum is None:
+        return None
+    memory = memory_of(workspace, tag.project)
+    try:
+        finder = _FileFinder(workspace, tag.project, tag.commit, memory)
+        return finder.find("annotations", f"{item['id']}.geojson", checksum)
+    finally:
+        memory.save()
+
+
 class _FileFinder:
     """Finds the file with a given checksum: working tree, then views, then DVC."""
 

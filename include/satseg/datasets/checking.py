@@ -1,17 +1,29 @@
 """Which scenes of a drop can be used: reading and converting them, then Great Expectations over all of them."""
 
+import errno
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from affine import Affine
+
 from satseg.config.project import ProjectConfig
 from satseg.datasets import validation
 from satseg.datasets.discovery import Discovery, SceneSource
+from satseg.datasets.duplicates import find_duplicates
+from satseg.datasets.names import is_text, one_line
+from satseg.datasets.placement import is_placed
 from satseg.datasets.preparation import Newest, Preparation, Prepared
 from satseg.datasets.quarantine import Rejected
-from satseg.datasets.staging import RefusedByRulesError
-from satseg.errors import BadDataError
+from satseg.datasets.rules import NO_CRS
+from satseg.datasets.staging import RefusedByRulesError, is_large
+from satseg.errors import BadDataError, SatsegError
 from satseg.progress import say, track
+from satseg.scenes.grid import Grid, gsd_of
+
+# trouble of the machine, not of the scene that met it
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE}
+_LONGEST_MESSAGE = 300
 
 
 @dataclass
@@ -36,11 +48,12 @@ def check(found: Discovery, preparation: Preparation, project: ProjectConfig, ne
     """
     checked = Checked(warnings=list(found.warnings))
     loading = validation.Loading()
-    preparation.before_conversion = loading.start
+    if not any(is_large(source) for source in found.scenes):  # a large scene needs the memory for itself
+        preparation.before_conversion = loading.start
     refused_rows: list[dict[str, Any]] = []
     for source in track(found.scenes, "Converting scenes", len(found.scenes)):
         try:
-            prepared = preparation.prepare(source)
+            prepared = _prepared(preparation, source)
         except RefusedByRulesError as error:
             checked.rejected.append(_rejected(source, error.reasons))
             refused_rows.append({"scene": source.id, **error.row})
@@ -53,14 +66,59 @@ def check(found: Discovery, preparation: Preparation, project: ProjectConfig, ne
     checked.warnings += preparation.unused_labels()
     if checked.fresh or refused_rows:
         loading.wait()
+        _describe(checked.fresh, newest)
         _validate(checked, found, refused_rows, project, folder)
     for prepared in checked.accepted:
         checked.warnings += [f"{prepared.id}: {warning}" for warning in prepared.warnings]
-    checked.warnings += _twins(checked.accepted, newest.items)
+    checked.warnings = [one_line(warning) for warning in checked.warnings]
     notes = [note for prepared in checked.fresh if (note := prepared.item["properties"]["satseg:gsd_note"])]
     if notes:
         say(f"note: {notes[0]}" + (f" (and {len(notes) - 1} scenes more)" if len(notes) > 1 else ""))
     return checked
+
+
+def _prepared(preparation: Preparation, source: SceneSource) -> Prepared:
+    """Prepare a scene; what a library throws at a broken file is a reason against that file alone.
+
+    Raises:
+        BadDataError: the scene cannot be used.
+    """
+    if strange := [path.name for path in source.files if not is_text(path)]:
+        raise BadDataError(f"the name {one_line(strange[0])} is not UTF-8 text; rename the file")
+    try:
+        return preparation.prepare(source)
+    except (SatsegError, NameError, ImportError):
+        raise
+    except OSError as error:
+        if error.errno in _MACHINE or error.errno is None:
+            raise
+        named = f"{Path(error.filename).name} " if error.filename else ""
+        raise BadDataError(f"{named}cannot be read: {error.strerror}; correct the link or the permissions") from error
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE]
+        raise BadDataError(
+            f"cannot be processed ({said}); if pixels, CRS and labels are sound, please report this as a defect"
+        ) from error
+
+
+def _describe(fresh: list[Prepared], newest: Newest) -> None:
+    """Add the columns of the tables that come from the STAC items."""
+    pixels = {p.id: p.item for p in fresh if _pixels(p.item) != _pixels(newest.items.get(p.id))}
+    duplicates = find_duplicates(pixels, newest.items)
+    for prepared in fresh:
+        source = prepared.item["properties"]["satseg:source"]
+        grid = Grid(source["width"], source["height"], Affine(*source["transform"]), source["crs"])
+        prepared.row |= {"placed": is_placed(grid), "source_crs": grid.crs or NO_CRS}
+        prepared.row["source_gsd_m"] = gsd_of(grid)
+        if duplicate := duplicates.get(prepared.id):
+            prepared.row |= vars(duplicate)
+        gsd = prepared.item["properties"]["satseg:gsd_m"]
+        for row in prepared.polygons:
+            row["area_m2"] = None if gsd is None else row["area_px"] * gsd**2
+
+
+def _pixels(item: dict[str, Any] | None) -> str | None:
+    return None if item is None else item["properties"]["satseg:checksum"]
 
 
 def _validate(
@@ -82,17 +140,8 @@ def _validate(
             checked.rejected.append(_rejected(sources[prepared.id], reasons))
 
 
-def _twins(accepted: list[Prepared], items: dict[str, dict[str, Any]]) -> list[str]:
-    """Return a warning for each scene whose source is byte for byte that of another scene."""
-    known = {item["properties"]["satseg:source"]["checksum"]: scene for scene, item in sorted(items.items())}
-    said = []
-    for prepared in accepted:
-        checksum = prepared.item["properties"]["satseg:source"]["checksum"]
-        first = known.setdefault(checksum, prepared.id)
-        if first != prepared.id:
-            said.append(f"{prepared.id}: is the same file as scene '{first}', so its pixels count twice")
-    return said
-
-
 def _rejected(source: SceneSource, reasons: list[str]) -> Rejected:
-    return Rejected(source.id, source.name, source.files, tuple(reasons))
+    # without the shared labels the scene would come back from quarantine unlabelled
+    shared = source.shared_files if source.labels is None and source.raster is not None else ()
+    said = tuple(one_line(reason) for reason in reasons)
+    return Rejected(source.id, one_line(source.name), source.files, said, shared)

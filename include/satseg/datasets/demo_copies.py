@@ -3,7 +3,8 @@
 import json
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from rasterio.windows import Window
 from satseg.datasets.demo_changes import Change, to_dtype
 from satseg.datasets.demo_folder import OutFolder, out_folder
 from satseg.datasets.discovery import SceneSource, discover
+from satseg.datasets.label_files import renamed
 from satseg.errors import BadDataError, ConfigurationError
 from satseg.progress import progress_bar, say
 from satseg.scenes.source import SourceHeader, open_source, read_header
@@ -55,7 +57,7 @@ def write_copies(  # noqa: PLR0917
         raise ConfigurationError(f"--from {source}: no scene in this folder (GeoTIFF, PNG or JPEG).")
     plans = _plans(scenes, source, suffix, labelled)
     done: list[str] = []
-    expected = {str(name) for plan in plans for name in plan if name is not None}
+    expected = {str(name) for picture, labels in plans for name in (picture, *labels.values())}
     with out_folder(out, expected, force) as folder, progress_bar("Changing scenes", len(plans)) as advance:
         for i in folder.first_existing([str(plan[0]) for plan in plans]):
             done += _copy_or_complain(folder, scenes[i], plans[i], change, seed)
@@ -65,7 +67,7 @@ def write_copies(  # noqa: PLR0917
     return sorted(done)
 
 
-Plan = tuple[Path, Path | None]  # relative names of a scene's copy and of its label file's
+Plan = tuple[Path, dict[Path, Path]]  # relative name of a scene's copy; of its label files' copies, by their origin
 
 
 def _plans(scenes: list[SceneSource], source: Path, suffix: str, labelled: bool) -> list[Plan]:
@@ -73,18 +75,19 @@ def _plans(scenes: list[SceneSource], source: Path, suffix: str, labelled: bool)
     for scene in scenes:
         assert scene.raster is not None
         picture = (scene.raster.parent / f"{scene.raster.stem}_{suffix}.tif").relative_to(source)
-        labels = None
+        labels: dict[Path, Path] = {}
         if labelled and scene.labels is not None:
-            labels = picture.with_suffix(scene.labels.suffix.lower())
-        elif labelled and scene.shared_labels is not None:
-            labels = scene.shared_labels.relative_to(source)
+            names = renamed(scene.labels, picture.stem)
+            labels = {path: picture.with_name(name) for path, name in names.items()}
+        elif labelled:
+            labels = {path: path.relative_to(source) for path in scene.shared_files}
         plans.append((picture, labels))
     return plans
 
 
 def _copy_or_complain(folder: OutFolder, scene: SceneSource, plan: Plan, change: Change, seed: int) -> list[str]:
     picture, labels = plan
-    raster, label_file = scene.raster, scene.labels or scene.shared_labels
+    raster = scene.raster
     assert raster is not None
     try:
         if scene.problem is not None:
@@ -92,15 +95,16 @@ def _copy_or_complain(folder: OutFolder, scene: SceneSource, plan: Plan, change:
         header = read_header(raster)
         if header.palette:
             raise BadDataError("a picture with a colour table holds no brightness to change; convert it to RGB")
-        if scene.labels is not None:
-            folder.withdraw(str(picture.with_suffix(scene.labels.suffix.lower())))
+        for name in labels.values() if scene.labels is not None else ():
+            folder.withdraw(str(name))
         folder.write(str(picture), lambda path: _write_copy(raster, header, path, change, seed))
     except BadDataError as error:
         say(f"warning: {raster.name} left out: {error}")
         return []
-    if labels is not None and label_file is not None:
-        content = _relabelled(label_file, picture.name) if scene.labels else label_file.read_bytes()
-        folder.write(str(labels), lambda path: _write_bytes(path, content))
+    suffix = picture.stem[len(raster.stem) :]
+    for label_file, name in labels.items():
+        content = _relabelled(label_file, picture.name, suffix)
+        folder.write(str(name), partial(_write_bytes, content=content))
     return [picture.stem]
 
 
@@ -108,16 +112,23 @@ def _write_bytes(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _relabelled(labels: Path, image: str) -> bytes:
-    """Return a label file's content; LabelMe's reference to its picture is turned to the copy."""
+def _relabelled(labels: Path, image: str, suffix: str) -> bytes:
+    """Return a label file's content; what LabelMe and COCO say about their pictures is turned to the copies."""
     content = labels.read_bytes()
     try:
         tree = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content  # whoever ingests it says what is wrong with it
-    if not isinstance(tree, dict) or "shapes" not in tree:
+    if not isinstance(tree, dict):
         return content
-    tree |= {"imagePath": image, "imageData": None}  # imageData may embed the unchanged picture
+    if isinstance(images := tree.get("images"), list) and "annotations" in tree:
+        for entry in images:
+            if isinstance(entry, dict) and "file_name" in entry:
+                entry["file_name"] = f"{PurePosixPath(str(entry['file_name'])).stem}{suffix}.tif"
+    elif "shapes" in tree:
+        tree |= {"imagePath": image, "imageData": None}  # imageData may embed the unchanged picture
+    else:
+        return content
     return json.dumps(tree, ensure_ascii=False).encode()
 
 

@@ -1,21 +1,27 @@
 """The stage `ingest`: from a folder of scenes and labels to a dataset version."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 
-from rasterio.crs import CRS
-from rasterio.errors import CRSError
-
-from satseg.datasets.aftermath import clear, finish, move, plan_moves
+from satseg.config.settings import settings
+from satseg.datasets.aftermath import clear, finish, move, plan_moves, plan_returns
 from satseg.datasets.catalog import read_items, scenes_added
+from satseg.datasets.changes import changes_between
 from satseg.datasets.checking import Checked, check
 from satseg.datasets.discovery import Discovery, discover
 from satseg.datasets.preparation import Newest, Preparation, Prepared
-from satseg.datasets.publication import Change, prepare_repository, publish
-from satseg.datasets.quarantine import quarantine
+from satseg.datasets.publication import Change, dated, prepare_repository, publish
+from satseg.datasets.quarantine import note_again, quarantine
+from satseg.datasets.remote import push
 from satseg.datasets.repository import GitRepository
+from satseg.datasets.retry import Quarantined, find_quarantined
+from satseg.datasets.rules import canonical_crs, scene_rules
 from satseg.datasets.stac import collection
 from satseg.datasets.transaction import Transaction, open_transaction, reconcile
-from satseg.errors import BadDataError, ConfigurationError
+from satseg.errors import BadDataError, ConfigurationError, LockHeldError
 from satseg.progress import say
 from satseg.stages import IngestResult, IngestSpec
 from satseg.storage.atomic import exclusive, remove_stale_temps
@@ -25,21 +31,42 @@ from satseg.storage.layout import Workspace
 def run(spec: IngestSpec, workspace: Workspace) -> IngestResult:
     """Ingest a folder of scenes: check, convert, validate, and make a version when anything is new.
 
+    Two ingests of a project run one after the other.
+
     Raises:
-        ConfigurationError: the folder does not exist, or the project's CRS is unknown.
+        ConfigurationError: the folder does not exist or holds the workspace, or a CRS of the project file is unknown.
         BadDataError: no scene can be used; nothing is versioned, the reasons lie in quarantine/.
         TemporaryError: the DVC remote is away (the version exists all the same), or a lock is held.
     """
-    try:
-        if spec.project.crs is not None:
-            CRS.from_user_input(spec.project.crs)
-    except CRSError as error:
+    if spec.project.crs is not None:
+        canonical_crs(spec.project.crs, "crs")
+    scene_rules(spec.project)  # an unknown CRS in validation.crs is wrong usage, not a bad scene
+    if spec.retry_quarantine and spec.source is not None:
+        raise ConfigurationError("Give a SOURCE or --retry-quarantine, not both.")
+    if spec.source is not None and workspace.root.resolve().is_relative_to(spec.source.resolve()):
         raise ConfigurationError(
-            f"Project file: crs {spec.project.crs!r} is unknown; write it like EPSG:32636."
-        ) from error
-    name = spec.project.name
-    with exclusive(workspace.lock(f"ingest-{name}"), f"Ingest of project '{name}'"):
+            f"{spec.source} holds the workspace {workspace.root}, whose own files are no new scenes. Give the "
+            "folder of the scenes alone."
+        )
+    with _alone(workspace, spec.project.name):
         return _Ingest(spec, workspace).run()
+
+
+def time_of_ingest() -> datetime:
+    """Return the time that a version made now and its new scenes get: now, or what SATSEG_INGEST_TIME says."""
+    return (settings().ingest_time or datetime.now(UTC)).astimezone(UTC).replace(microsecond=0)
+
+
+@contextmanager
+def _alone(workspace: Workspace, project: str) -> Iterator[None]:
+    lock, what = workspace.lock(f"ingest-{project}"), f"Ingest of project '{project}'"
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(lock, what, timeout_s=0))
+        except LockHeldError:
+            say(f"another ingest of project '{project}' is at work; waiting for it")
+            held.enter_context(exclusive(lock, what))
+        yield
 
 
 class _Ingest:
@@ -50,9 +77,11 @@ class _Ingest:
         self._project = spec.project
         self._workspace = workspace
         self._incoming = workspace.incoming(spec.project.name).resolve()
-        self._source = (spec.source or self._incoming).resolve()
+        self._quarantine = workspace.quarantine(spec.project.name).resolve()
+        self._source = self._quarantine if spec.retry_quarantine else (spec.source or self._incoming).resolve()
         self._newest = Newest({})
         self._killed: Transaction | None = None
+        self._waiting: Quarantined | None = None
 
     def run(self) -> IngestResult:
         self._recover()
@@ -65,7 +94,7 @@ class _Ingest:
             raise BadDataError(self._only_bad(checked))
         version = self._publish(checked.fresh) if checked.fresh else self._newest.version
         result = self._result(checked, version)
-        moves = plan_moves(self._workspace, self._project.name, found, checked, version)
+        moves = self._moves(found, checked, version)
         # base "": this transaction has nothing to undo
         transaction = open_transaction(self._workspace.data, self._project.name) or Transaction(
             project=self._project.name, version=version, base=""
@@ -84,7 +113,7 @@ class _Ingest:
         if tags:
             self._newest = Newest(read_items(repository, name, tags[-1].commit), tags[-1].commit, tags[-1].name)
         if self._killed is not None:
-            move(self._incoming, self._killed.moves)
+            move(self._workspace, name, self._killed.moves)
         for folder in (
             self._workspace.staging(name),
             self._workspace.quarantine(name),
@@ -96,6 +125,10 @@ class _Ingest:
         if self._source == self._incoming:
             self._source.mkdir(parents=True, exist_ok=True)
         known = self._newest.items
+        if self._spec.retry_quarantine:
+            self._waiting = find_quarantined(self._quarantine, known)
+            say(f"{self._quarantine}: {len(self._waiting.found.scenes)} scenes to check again")
+            return self._waiting.found
         awaiting = [scene for scene, item in known.items() if item["properties"]["satseg:label_source"] != "stem"]
         found = discover(self._source, known, awaiting)
         rasters = sum(scene.raster is not None for scene in found.scenes)
@@ -108,12 +141,12 @@ class _Ingest:
         if self._source == self._incoming and self._killed is not None and self._killed.result is not None:
             clear(self._workspace, self._project.name)  # the killed ingest had done everything but say so
             return IngestResult.model_validate(self._killed.result)
-        if self._source == self._incoming and self._newest.version:
+        if self._spec.retry_quarantine or (self._source == self._incoming and self._newest.version):
+            push(self._workspace)  # what an earlier ingest could not send
+            version = self._newest.version or None
+            kept = f"{version} stays the newest version" if version else "there is no version yet"
             return IngestResult(
-                message=f"{self._source} holds no scenes; {self._newest.version} stays the newest version.",
-                dataset_version=self._newest.version,
-                changed=False,
-                scenes=[],
+                message=f"{self._source} holds no scenes; {kept}.", dataset_version=version, changed=False, scenes=[]
             )
         others = f" ({len(found.ignored)} other files)" if found.ignored else ""
         raise BadDataError(
@@ -125,10 +158,20 @@ class _Ingest:
         preparation = Preparation(self._workspace, self._project, self._newest, force=self._spec.force)
         folder = self._workspace.validation(self._project.name)
         checked = check(found, preparation, self._project, self._newest, folder)
+        self._began = preparation.began
         for entry in checked.rejected:
             say(f"quarantined {entry.name}: {'; '.join(entry.reasons)}")
-            quarantine(self._workspace.quarantine(self._project.name), entry, self._source)
+            if self._waiting is None:
+                quarantine(self._quarantine, entry, self._source)
+            else:
+                note_again(self._waiting.folders[entry.id], entry.reasons)
         return checked
+
+    def _moves(self, found: Discovery, checked: Checked, version: str) -> list[tuple[Path, Path]]:
+        name = self._project.name
+        if self._waiting is None:
+            return plan_moves(self._workspace, name, found, checked, version)
+        return plan_returns(self._workspace, name, self._waiting, checked, version)
 
     def _only_bad(self, checked: Checked) -> str:
         reasons = "; ".join(f"{entry.name}: {', '.join(entry.reasons)}" for entry in checked.rejected[:5])
@@ -137,25 +180,22 @@ class _Ingest:
         return f"No scene can be used, so there is no new version. {reasons}{more}. See reasons.json below {folder}."
 
     def _publish(self, fresh: list[Prepared]) -> str:
-        items = dict(sorted({**self._newest.items, **{scene.id: scene.item for scene in fresh}}.items()))
+        when = time_of_ingest()  # not when the ingest began: until now no reader could have seen these scenes
+        new = {scene.id: dated(scene.item, self._began, when) for scene in fresh}
+        items = dict(sorted({**self._newest.items, **new}.items()))
         change = Change(
             items=items,
             collection=collection(self._project, items),
             cogs={scene.id: scene.cog for scene in fresh if scene.cog is not None},
             tables={scene.id: scene.table for scene in fresh if scene.table is not None},
-            changed=[scene.id for scene in fresh],
+            changed=list(new),
+            when=when,
         )
         with exclusive(self._workspace.lock("data"), "The data repository"):
             reconcile(self._workspace.data)
-            prepare_repository(self._workspace)
-            return publish(self._workspace, self._project.name, change, self._summary(fresh))
-
-    def _summary(self, fresh: list[Prepared]) -> str:
-        added = [scene.id for scene in fresh if scene.id not in self._newest.items]
-        changed = [scene.id for scene in fresh if scene.id in self._newest.items]
-        counts = [f"{len(names)} {what}" for names, what in ((added, "added"), (changed, "changed")) if names]
-        named = ", ".join([*added, *changed][:10]) + (", …" if len(fresh) > 10 else "")
-        return f"{', '.join(counts)} ({named})"
+            prepare_repository(self._workspace, when)
+            message = changes_between(self._newest.items, items).message
+            return publish(self._workspace, self._project.name, change, message)
 
     def _result(self, checked: Checked, version: str) -> IngestResult:
         new = sorted(scene.id for scene in checked.fresh)

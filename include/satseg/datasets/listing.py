@@ -1,37 +1,14 @@
-"""Looking at versions: which scenes, what changed between two, and a copy of one to look into."""
+"""Looking at versions: which there are, and which scenes are in them."""
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from satseg.datasets.catalog import (
-    DatasetVersion,
-    SceneRecord,
-    content_of,
-    find_tag,
-    open_version,
-    read_items,
-    scenes_added,
-)
-from satseg.datasets.repository import GitRepository
-from satseg.errors import ConfigurationError
+from satseg.datasets.catalog import find_tag, read_items, scenes_added
+from satseg.datasets.repository import GitRepository, Tag
 from satseg.stages import ListScenesResult, ListScenesSpec
-from satseg.storage.atomic import replacing_directory, write_json
 from satseg.storage.layout import Workspace
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What version `new` has that `old` has not, and the other way round; scene ids, sorted."""
-
-    old: str
-    new: str
-    added: list[str]
-    removed: list[str]
-    pixels_changed: list[str]
-    labels_changed: list[str]
 
 
 def run(spec: ListScenesSpec, workspace: Workspace) -> ListScenesResult:
@@ -76,79 +53,21 @@ def versions_table(workspace: Workspace, project: str) -> list[dict[str, Any]]:
                 "labelled": sum(item["properties"]["satseg:labelled"] for item in items.values()),
                 "polygons": sum(item["properties"]["satseg:polygons"] or 0 for item in items.values()),
                 "message": tag.message,
+                "changes": tag.details.splitlines(),
             }
         )
     return rows
 
 
-def scene_table(workspace: Workspace, project: str, version: str | None) -> tuple[str, list[dict[str, Any]]]:
-    """Return a version's name and one row per scene.
+def scene_table(workspace: Workspace, project: str, version: str | None) -> tuple[Tag, list[dict[str, Any]]]:
+    """Return a version's tag and one row per scene.
 
     Raises:
         NotFoundError: there is no such version.
     """
     repository = GitRepository(workspace.data)
     tag = find_tag(repository, project, version)
-    return tag.name, [_row(scene, item) for scene, item in read_items(repository, project, tag.commit).items()]
-
-
-def difference(workspace: Workspace, project: str, old: str, new: str | None) -> Difference:
-    """Compare two versions by checksums.
-
-    Raises:
-        NotFoundError: there is no such version.
-    """
-    repository = GitRepository(workspace.data)
-    tags = find_tag(repository, project, old), find_tag(repository, project, new)
-    before, after = (read_items(repository, project, tag.commit) for tag in tags)
-    both = sorted(before.keys() & after.keys())
-    contents = {scene: (content_of(before[scene]), content_of(after[scene])) for scene in both}
-    return Difference(
-        old=tags[0].name,
-        new=tags[1].name,
-        added=sorted(after.keys() - before.keys()),
-        removed=sorted(before.keys() - after.keys()),
-        pixels_changed=[scene for scene, (was, now) in contents.items() if was[0] != now[0]],
-        labels_changed=[scene for scene, (was, now) in contents.items() if was[1] != now[1]],
-    )
-
-
-def checkout(workspace: Workspace, project: str, version: str | None, out: Path | None) -> tuple[DatasetVersion, Path]:
-    """Lay a version out as a folder of its own (collection.json, items/, scenes/, annotations/).
-
-    The data repository itself stays at the newest version, where other stages read it. Scenes are symbolic links to
-    files that are never changed in place.
-
-    Args:
-        workspace: where the dataset is.
-        project: name of the project.
-        version: None = newest.
-        out: target folder, which must not exist; default: views/<project>/<version>/, which is replaced.
-
-    Raises:
-        NotFoundError: there is no such version.
-        ConfigurationError: `out` exists.
-    """
-    opened = open_version(workspace, project, version)
-    target = out or workspace.dataset_views(project) / opened.name
-    if out is not None and out.exists():
-        raise ConfigurationError(f"{out} exists. Give a folder that does not, or remove it.")
-    repository = GitRepository(workspace.data)
-    collection = repository.run("show", f"{opened.commit}:{project}/collection.json")
-    with replacing_directory(target) as temp:
-        for name in ("items", "scenes", "annotations"):
-            (temp / name).mkdir()
-        write_json(temp / "collection.json", json.loads(collection))
-        for record in opened.scenes:
-            _lay_out(record, temp)
-    return opened, target
-
-
-def _lay_out(record: SceneRecord, folder: Path) -> None:
-    write_json(folder / "items" / f"{record.id}.json", record.item)
-    (folder / "scenes" / f"{record.id}.tif").symlink_to(record.path)
-    if record.annotations is not None:
-        (folder / "annotations" / f"{record.id}.geojson").symlink_to(record.annotations)
+    return tag, [_row(scene, item) for scene, item in read_items(repository, project, tag.commit).items()]
 
 
 def _row(scene: str, item: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,17 @@ from typing import Any
 from affine import Affine
 
 from satseg.annotations.fitting import FitReport, fit_labels, nearest_class
-from satseg.annotations.labels import LabelFile
-from satseg.annotations.reading import read_labels
+from satseg.annotations.labels import LabelFile, SceneFrame
+from satseg.annotations.mask_values import check_mask_values
+from satseg.annotations.reading import Labels, read_labels
 from satseg.annotations.table import AnnotationTable, write_table
+from satseg.config.data import AnnotationConfig
 from satseg.config.project import ProjectConfig
 from satseg.datasets.catalog import materialise
 from satseg.datasets.checksums import sha256_of
 from satseg.datasets.discovery import SceneSource
 from satseg.datasets.stac import annotated, scene_item
-from satseg.datasets.staging import StagedScene, conversion_id, measured, stage_scene
+from satseg.datasets.staging import StagedScene, conversion_id, measured, source_checksum, stage_scene
 from satseg.errors import BadDataError
 from satseg.scenes.grid import Grid
 from satseg.storage.layout import Workspace
@@ -53,7 +55,7 @@ class _Labels:
 
     path: Path
     source: str  # "stem" or "folder"
-    class_property: str
+    how: AnnotationConfig
 
 
 class Preparation:
@@ -65,9 +67,10 @@ class Preparation:
         self._items = newest.items
         self._commit = newest.commit
         self._staging = workspace.staging(project.name)
-        self._files: dict[Path, LabelFile | BadDataError] = {}
+        check_mask_values(project.annotations, project.classes)
+        self._files: dict[Path, Labels | BadDataError] = {}
         self._used: dict[Path, set[int]] = defaultdict(set)
-        self._now = datetime.now(UTC).replace(microsecond=0)
+        self.began = datetime.now(UTC).replace(microsecond=0)
         self._force = force
         self.before_conversion: Callable[[], None] = lambda: None
 
@@ -83,12 +86,12 @@ class Preparation:
         staged = self._staged(source, old)
         if staged is None:
             assert old is not None
-            item, scene, drawn_on = old, _grid_of(old), [_source_grid_of(old), _grid_of(old)]
+            item, name, grid, drawn_on = old, _source_name(old), _grid_of(old), (_source_grid_of(old), _grid_of(old))
         else:
             item = scene_item(source.id, staged, self._project, self._ingested_at(staged, old))
-            scene, drawn_on = staged.grid, [staged.source_grid, staged.grid]
+            name, grid, drawn_on = staged.source_name, staged.grid, (staged.source_grid, staged.grid)
         prepared = Prepared(source.id, item, None if staged is None else staged.cog)
-        self._label(prepared, source, old, scene, drawn_on)
+        self._label(prepared, source, old, SceneFrame((name, f"{source.id}.tif"), grid, drawn_on))
         prepared.row = {
             "scene": source.id,
             "labelled": prepared.item["properties"]["satseg:labelled"],
@@ -102,15 +105,15 @@ class Preparation:
         said = []
         for path, used in self._used.items():
             file = self._files[path]
-            if isinstance(file, LabelFile) and (unused := len(file.labels) - len(used)):
-                said.append(f"{path.name}: {unused} of {len(file.labels)} polygons lie in no scene that it serves")
+            if not isinstance(file, BadDataError) and (unused := file.total - len(used)):
+                said.append(f"{path.name}: {unused} of {file.total} polygons lie in no scene that it serves")
         return said
 
     def _staged(self, source: SceneSource, old: dict[str, Any] | None) -> StagedScene | None:
         """Return the converted scene, None when the dataset already holds these pixels."""
         if source.raster is None:
             return None
-        checksum, conversion = sha256_of(source.raster), conversion_id(source, self._project)
+        checksum, conversion = source_checksum(source, self._project), conversion_id(source, self._project)
         if old is not None and not self._force:
             properties = old["properties"]
             if (properties["satseg:source"]["checksum"], properties["satseg:conversion"]) == (checksum, conversion):
@@ -119,26 +122,24 @@ class Preparation:
         return stage_scene(source, checksum, conversion, self._project, self._staging)
 
     def _ingested_at(self, staged: StagedScene, old: dict[str, Any] | None) -> datetime:
-        """Return now for new pixels; another conversion of pixels we know is not a new scene."""
+        """Return the time of this ingest for new pixels; other conversions of known pixels are not new scenes."""
         if old is None or old["properties"]["satseg:source"]["checksum"] != staged.source_checksum:
-            return self._now
+            return self.began
         return datetime.fromisoformat(old["properties"]["satseg:ingested_at"])
 
-    def _label(
-        self, prepared: Prepared, source: SceneSource, old: dict[str, Any] | None, scene: Grid, drawn_on: list[Grid]
-    ) -> None:
+    def _label(self, prepared: Prepared, source: SceneSource, old: dict[str, Any] | None, frame: SceneFrame) -> None:
         if prepared.item is old and not self._brings_labels(source, old):
             return
         labels = self._labels_for(prepared, source, old)
-        table = None if labels is None else self._fitted(prepared, labels, scene, drawn_on)
+        table = None if labels is None else self._fitted(prepared, labels, frame)
         if table is None and prepared.item is old:
             return  # an unusable label file does not take away the labels there are
         facts = None
         if table is not None:
             prepared.table = self._staging / "annotations" / f"{source.id}.geojson"
-            write_table(table, prepared.table, scene.crs)
+            write_table(table, prepared.table, frame.grid.crs)
             facts = sha256_of(prepared.table), prepared.table.stat().st_size
-            prepared.polygons = _rows(source.id, table, scene)
+            prepared.polygons = _rows(source.id, table, frame.grid)
         origin = labels.source if labels is not None and table is not None else None
         prepared.item = annotated(prepared.item, table, facts, origin, self._project)
 
@@ -148,7 +149,7 @@ class Preparation:
         return source.shared_labels is not None and old["properties"]["satseg:label_source"] != "stem"
 
     def _labels_for(self, prepared: Prepared, source: SceneSource, old: dict[str, Any] | None) -> _Labels | None:
-        own = self._project.annotations.class_property
+        own = self._project.annotations
         if source.labels is not None:
             return _Labels(source.labels, "stem", own)
         kept = self._kept_labels(prepared, old)
@@ -167,31 +168,45 @@ class Preparation:
         assert record.annotations is not None
         if prepared.item is not old:
             prepared.warnings.append("has new pixels and no label file: the labels of the old pixels were kept")
-        return _Labels(record.annotations, old["properties"]["satseg:label_source"], "class")
+        return _Labels(record.annotations, old["properties"]["satseg:label_source"], AnnotationConfig())
 
-    def _fitted(self, prepared: Prepared, labels: _Labels, scene: Grid, drawn_on: list[Grid]) -> AnnotationTable | None:
+    def _fitted(self, prepared: Prepared, labels: _Labels, frame: SceneFrame) -> AnnotationTable | None:
         """Return the scene's annotations; None when the file says nothing about it."""
         file = self._read(labels)
-        shared = labels.source == "folder"
-        if shared and (why := _cannot_serve(file, scene)):
+        folder = labels.source == "folder"
+        if folder and (why := _cannot_serve(file, frame.grid)):
             prepared.warnings.append(f"{labels.path.name} does not serve it: {why}")
             return None
-        table, report = fit_labels(file, drawn_on, scene, self._project.classes, shared)
-        if shared:
-            self._used[labels.path] |= report.used
+        used = self._used[labels.path] if folder else set()
+        found = file.for_scene(replace(frame, own_file=not folder))
+        if found is None:
+            if folder:
+                return None  # the images of the file are other scenes
+            raise BadDataError(
+                f"{labels.path.name} is called like the scene but holds no image of its name "
+                f"({' or '.join(frame.file_names)}); correct the image's file_name"
+            )
+        table, report = fit_labels(
+            found,
+            frame,
+            self._project.classes,
+            shared=found.kind == "mask" or (folder and not found.of_one_image),
+            line_buffer=labels.how.line_buffer,
+        )
+        used |= report.used
         if self._project.annotations.strict and report.unknown:
             raise BadDataError("; ".join(_strict_reasons(report, labels.path, self._project.classes)))
-        prepared.warnings += report.warnings(self._project.classes)
-        if len(table) or not (file.labels or file.not_areas):
+        prepared.warnings += [*found.notes, *report.warnings(self._project.classes)]
+        if len(table) or found.kind == "mask" or not (found.labels or found.not_areas):
             return table
         # a file whose polygons were all dropped says nothing; taking it as "nothing here" would teach a wrong negative
         prepared.warnings.append(f"no polygon of {labels.path.name} is usable here: they do not count as labels")
         return None
 
-    def _read(self, labels: _Labels) -> LabelFile:
+    def _read(self, labels: _Labels) -> Labels:
         if labels.path not in self._files:
             try:
-                self._files[labels.path] = read_labels(labels.path, labels.class_property)
+                self._files[labels.path] = read_labels(labels.path, labels.how, self._project.classes)
             except BadDataError as error:
                 self._files[labels.path] = error
         file = self._files[labels.path]
@@ -208,9 +223,9 @@ def _strict_reasons(report: FitReport, path: Path, classes: tuple[str, ...]) -> 
     ]
 
 
-def _cannot_serve(file: LabelFile, scene: Grid) -> str | None:
+def _cannot_serve(file: Labels, scene: Grid) -> str | None:
     """Return why a folder-level file has nothing to do with a scene, None when it may have."""
-    if file.kind == "LabelMe":
+    if isinstance(file, LabelFile) and file.kind == "LabelMe":
         return "a LabelMe file labels one image; name it like its scene"
     if scene.crs is None and file.crs is not None:
         return f"its coordinates are in {file.crs} and the scene has no CRS"
@@ -221,6 +236,11 @@ def _grid_of(item: dict[str, Any]) -> Grid:
     properties = item["properties"]
     height, width = properties["proj:shape"]
     return Grid(width, height, Affine(*properties["proj:transform"][:6]), properties["satseg:crs"])
+
+
+def _source_name(item: dict[str, Any]) -> str:
+    name: str = item["properties"]["satseg:source"]["name"]
+    return name
 
 
 def _source_grid_of(item: dict[str, Any]) -> Grid:

@@ -3,6 +3,7 @@
 import os
 import shutil
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ class Change:
     """What the next version holds.
 
     `items` and `collection` are complete; `cogs` and `tables` hold the staged files of scenes that are new or changed.
+    `when` is the time the version gets; None = now.
     """
 
     items: dict[str, dict[str, Any]]
@@ -26,13 +28,29 @@ class Change:
     cogs: dict[str, Path] = field(default_factory=dict)
     tables: dict[str, Path] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
+    when: datetime | None = None
 
 
-def prepare_repository(workspace: Workspace) -> None:
+def prepare_repository(workspace: Workspace, when: datetime | None = None) -> None:
     """Make the data repository if there is none. Call it holding the data lock."""
     remove_stale_temps(workspace.root, workspace.data.name)  # of a killed first ingest
     if not GitRepository(workspace.data).exists:
-        versions.create(workspace.data)
+        versions.create(workspace.data, when)
+
+
+def dated(item: dict[str, Any], began: datetime, when: datetime) -> dict[str, Any]:
+    """Return an item whose time of ingest is `when` if it was `began`: the moment its version is made.
+
+    An ingest can take hours. A scene that carried an earlier time than the version that brings it would be missed by
+    whoever asks for the scenes ingested since they asked last.
+    """
+    properties = item["properties"]
+    if properties["satseg:ingested_at"] != began.isoformat():
+        return item
+    said = {"satseg:ingested_at": when.isoformat()}
+    if properties["satseg:datetime_is"] == "ingest":
+        said["datetime"] = when.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {**item, "properties": {**properties, **said}}
 
 
 def publish(workspace: Workspace, project: str, change: Change, message: str) -> str:
@@ -54,8 +72,8 @@ def publish(workspace: Workspace, project: str, change: Change, message: str) ->
         write_json(folder / "items" / f"{scene}.json", change.items[scene])
     write_json(folder / "collection.json", change.collection)
     versions.add(workspace.data, [scenes, annotations])
-    repository.commit([project], f"{project} {version}: {message}")
-    repository.tag(f"{project}/{version}", message)
+    repository.commit([project], f"{project} {version}: {message}", change.when)
+    repository.tag(f"{project}/{version}", message, change.when)
     return version
 
 

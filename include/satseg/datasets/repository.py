@@ -29,6 +29,7 @@ _OPTIONS = {
     "safe.directory": "*",  # in a container the workspace often belongs to another user
     "advice.detachedHead": "false",
 }
+_DATES = ("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Tag:
     commit: str
     created: datetime
     message: str
+    details: str = ""
 
     @property
     def name(self) -> str:
@@ -47,15 +49,20 @@ class Tag:
         return f"v{self.number}"
 
 
-def _environment() -> dict[str, str]:
+def _environment(when: datetime | None) -> dict[str, str]:
     # GIT_DIR and friends are set inside hooks and would point git at another repository
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return clean | {
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_SYSTEM": os.devnull,
-        "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C",
-    }
+    stamp = {} if when is None else dict.fromkeys(_DATES, f"@{when.timestamp():.0f} +0000")
+    return (
+        clean
+        | stamp
+        | {
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_SYSTEM": os.devnull,
+            "GIT_TERMINAL_PROMPT": "0",
+            "LC_ALL": "C",
+        }
+    )
 
 
 class GitRepository:
@@ -71,8 +78,8 @@ class GitRepository:
             raise ConfigurationError("The program 'git' is not installed; dataset versions need it (apt install git).")
         return [git, *(word for name, value in _OPTIONS.items() for word in ("-c", f"{name}={value}"))]
 
-    def run(self, *arguments: str, stdin: bytes | None = None) -> bytes:
-        """Run git and return its stdout.
+    def run(self, *arguments: str, stdin: bytes | None = None, when: datetime | None = None) -> bytes:
+        """Run git and return its stdout; `when` is the time to write into a commit or tag, default now.
 
         Raises:
             TemporaryError: git failed; the message holds what it said.
@@ -83,7 +90,7 @@ class GitRepository:
             [*self._program, *place, *arguments],
             check=False,
             cwd=self.root,
-            env=_environment(),
+            env=_environment(when),
             input=stdin,
             capture_output=True,
         )
@@ -113,18 +120,24 @@ class GitRepository:
 
     def tags(self, project: str) -> list[Tag]:
         """Return the versions of a project, oldest first."""
+        return sorted(self._tags(f"{project}/"), key=lambda tag: tag.number)
+
+    def all_tags(self) -> list[Tag]:
+        """Return the versions of all projects."""
+        return self._tags("")
+
+    def _tags(self, folder: str) -> list[Tag]:
         if not self.exists:
             return []
-        form = "%(refname:strip=2)%00%(*objectname)%00%(taggerdate:unix)%00%(contents:subject)"
-        lines = self.run("for-each-ref", f"--format={form}", f"refs/tags/{project}/").decode().splitlines()
+        form = "%(refname:strip=2)%00%(*objectname)%00%(taggerdate:unix)%00%(contents:subject)%00%(contents:body)%00%01"
         found = []
-        for line in lines:
-            name, commit, seconds, message = line.split("\0")
-            match = re.fullmatch(r"v(\d+)", name.removeprefix(f"{project}/"))
+        for entry in self.run("for-each-ref", f"--format={form}", f"refs/tags/{folder}").decode().split("\0\1")[:-1]:
+            name, commit, seconds, message, details = entry.strip("\n").split("\0")
+            match = re.fullmatch(r"(.+)/v(\d+)", name)
             if match and commit:
                 created = datetime.fromtimestamp(int(seconds), UTC)
-                found.append(Tag(project, int(match.group(1)), commit, created, message))
-        return sorted(found, key=lambda tag: tag.number)
+                found.append(Tag(match.group(1), int(match.group(2)), commit, created, message, details.strip()))
+        return found
 
     def files(self, commit: str, folder: str) -> dict[str, str]:
         """Return the paths below `folder` in a commit and their blob ids."""
@@ -145,15 +158,15 @@ class GitRepository:
             position = end + 1 + size + 1
         return contents
 
-    def commit(self, paths: list[str], message: str) -> str:
+    def commit(self, paths: list[str], message: str, when: datetime | None = None) -> str:
         """Commit the state of `paths` (relative; deletions too) and return the commit."""
         self.run("add", "--all", "--", *paths)
-        self.run("commit", "--quiet", "--allow-empty", "-m", message)
+        self.run("commit", "--quiet", "--allow-empty", "-m", message, when=when)
         return self.run("rev-parse", "HEAD").decode().strip()
 
-    def tag(self, name: str, message: str) -> None:
+    def tag(self, name: str, message: str, when: datetime | None = None) -> None:
         """Put an annotated tag on the current commit."""
-        self.run("tag", "-a", name, "-m", message)
+        self.run("tag", "-a", name, "-m", message, when=when)
 
     def reset(self, commit: str) -> None:
         """Put index and tracked files back to `commit`, remove untracked files and locks of a killed git.

@@ -144,9 +144,11 @@ def _properties(staged: StagedScene, project: ProjectConfig, ingested_at: dateti
         "satseg:nodata": _plain(staged.nodata),
         "satseg:nodata_fraction": staged.nodata_fraction,
         "satseg:resampling": staged.resampling,
+        "satseg:processing": list(staged.processing),
         "satseg:notes": list(staged.notes),
         "satseg:source": {
             "name": staged.source_name,
+            "files": list(staged.source_files),
             "checksum": staged.source_checksum,
             "width": source.width,
             "height": source.height,
@@ -195,12 +197,15 @@ def _plain(nodata: float | None) -> float | str | None:
 
 
 def _acquired(text: str | None) -> datetime | None:
-    for form in ("%Y:%m:%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"):
+    plain = (text or "").strip()
+    try:
+        found = datetime.strptime(plain, "%Y:%m:%d %H:%M:%S")  # as in TIFF
+    except ValueError:
         try:
-            return datetime.strptime((text or "").strip().rstrip("Z"), form).replace(tzinfo=UTC)
+            found = datetime.fromisoformat(plain)
         except ValueError:
-            continue
-    return None
+            return None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _polygon(corners: list[tuple[float, float]]) -> dict[str, Any]:

@@ -11,16 +11,20 @@ from typing import Any
 
 from affine import Affine
 
+from satseg.config.data import RadiometryConfig
 from satseg.config.project import ProjectConfig, content_id
 from satseg.datasets.checksums import sha256_of
+from satseg.datasets.composed import checksum_of
 from satseg.datasets.discovery import SceneSource
 from satseg.datasets.rules import broken, scene_rules
 from satseg.errors import BadDataError
 from satseg.scenes.grid import Grid, gsd_of, target_grid
-from satseg.scenes.source import SourceHeader, read_header
-from satseg.scenes.transcode import PixelStatistics, needs_mask, resampling_for, transcode
+from satseg.scenes.radiometry import output_dtype
+from satseg.scenes.recipe import PIXEL_TYPES, Recipe, recipe_of_file, recipe_of_files
+from satseg.scenes.transcode import Product, transcode
 from satseg.storage.atomic import replacing_directory, write_json
 
+LARGE_BYTES = 32 * 2**20
 CONVERSION_VERSION = 1  # raise it when equal input gives other pixels than before
 
 
@@ -41,6 +45,7 @@ class StagedScene:
     checksum: str
     size_bytes: int
     source_name: str
+    source_files: tuple[str, ...]
     source_checksum: str
     conversion: str
     grid: Grid
@@ -49,6 +54,7 @@ class StagedScene:
     nodata: float | None
     acquired: str | None
     resampling: str | None
+    processing: tuple[dict[str, Any], ...]
     nodata_fraction: float
     black_fraction: float
     infinite_pixels: int
@@ -56,21 +62,53 @@ class StagedScene:
     notes: tuple[str, ...]
 
 
+def is_large(source: SceneSource) -> bool:
+    """Return whether the conversion of a scene fills GDAL's caches."""
+    rasters = source.composition.members if source.composition else (source.raster,)
+    return sum(path.stat().st_size for path in rasters if path is not None and path.is_file()) > LARGE_BYTES
+
+
+def source_checksum(source: SceneSource, project: ProjectConfig) -> str:
+    """Return the SHA-256 of a scene's pixels as they came: of its raster, or over those of its bands.
+
+    Raises:
+        BadDataError: the scene lacks a band.
+    """
+    assert source.raster is not None
+    if source.composition is None:
+        return sha256_of(source.raster)
+    return checksum_of(source.composition.choose(project.bands, project.band_names))
+
+
 def conversion_id(source: SceneSource, project: ProjectConfig) -> str:
-    """Return the hash of everything besides the raster's bytes that decides about the COG's."""
-    sidecars = [(path.name, sha256_of(path)) for path in source.sidecars]
-    return content_id(CONVERSION_VERSION, project.bands, project.crs, project.gsd_m, sidecars)
+    """Return the hash of everything besides the source's pixels that decides about the COG's."""
+    beside = source.sidecars
+    if source.composition is not None:
+        beside = (source.composition.file, *beside)
+    sidecars = [(path.name, sha256_of(path)) for path in beside]
+    parts: list[Any] = [CONVERSION_VERSION, project.bands, project.crs, project.gsd_m, sidecars]
+    declared = (project.radiometry, project.resampling, project.band_names)
+    if declared != (RadiometryConfig(), "auto", {}):  # the id of a scene that is taken as it is tells nothing of them
+        parts += declared
+    return content_id(*parts)
 
 
-def expected(header: SourceHeader, grid: Grid) -> dict[str, Any]:
+def expected(recipe: Recipe, grid: Grid, project: ProjectConfig) -> dict[str, Any]:
     """Return the columns of the scene table that are known before the pixels are read onto `grid`."""
+    dtype = recipe.dtype
     return {
-        "band_count": len(header.bands),
-        "dtype": header.dtype,
-        "palette": header.palette,
+        "band_count": len(recipe.bands),
+        "dtype": output_dtype(project.radiometry, dtype) if dtype in PIXEL_TYPES else dtype,
+        "palette": recipe.palette,
         "width": grid.width,
         "height": grid.height,
+        "upsampling": _upsampling(recipe.grid, project),
     }
+
+
+def _upsampling(source: Grid, project: ProjectConfig) -> float | None:
+    gsd = gsd_of(source)
+    return gsd / project.gsd_m if gsd and project.gsd_m else None
 
 
 def measured(staged: StagedScene, band_count: int, project: ProjectConfig) -> dict[str, Any]:
@@ -88,6 +126,7 @@ def measured(staged: StagedScene, band_count: int, project: ProjectConfig) -> di
         "infinite_pixels": staged.infinite_pixels,
         "contrast": max(spans, default=0.0),
         "gsd_deviation": abs(gsd / project.gsd_m - 1) if gsd and project.gsd_m else None,
+        "upsampling": _upsampling(staged.source_grid, project),
     }
 
 
@@ -98,9 +137,9 @@ def stage_scene(
 
     Args:
         source: the scene; it has a raster.
-        checksum: SHA-256 of the raster.
+        checksum: `source_checksum` of the scene.
         conversion: `conversion_id` of the scene.
-        project: gives bands, CRS and GSD.
+        project: gives bands, CRS, GSD and radiometry.
         folder: the project's staging folder.
 
     Raises:
@@ -114,52 +153,75 @@ def stage_scene(
         tree[name] = Grid(**{**tree[name], "transform": Affine(*tree[name]["transform"])})
     tree["nodata"] = None if tree["nodata"] is None else float(tree["nodata"])
     return StagedScene(
-        **{**tree, "statistics": tuple(tree["statistics"]), "notes": tuple(tree["notes"])}, cog=target / "scene.tif"
+        **{**tree, **{name: tuple(tree[name]) for name in ("statistics", "notes", "processing", "source_files")}},
+        cog=target / "scene.tif",
     )
 
 
 def _convert(source: SceneSource, checksum: str, conversion: str, project: ProjectConfig, target: Path) -> None:
     assert source.raster is not None
-    header = read_header(source.raster, len(project.bands))
-    grid = target_grid(header.grid, project.crs, project.gsd_m)
-    row = expected(header, grid)
+    recipe = _recipe(source, project)
+    grid = target_grid(recipe.grid, project.crs, project.gsd_m)
+    row = expected(recipe, grid, project)
     if reasons := broken(scene_rules(project), row, critical=True):
         raise RefusedByRulesError(reasons, row)
     with replacing_directory(target) as temp:
         cog = temp / "scene.tif"
-        statistics = transcode(source.raster, header, grid, cog, project.bands)
-        if not statistics.valid:
+        product = transcode(recipe, grid, cog, project.bands, project.radiometry, project.resampling)
+        if not product.statistics.valid:
             raise BadDataError("has no valid pixel at all: everything is nodata or masked")
         record = {
             "source_name": source.raster.name,
+            "source_files": [path.name for path in recipe.headers],
             "source_checksum": checksum,
             "conversion": conversion,
             "checksum": sha256_of(cog),
             "size_bytes": cog.stat().st_size,
         }
-        write_json(temp / "scene.json", {**record, **_described(header, grid), **_summed(statistics)})
+        write_json(temp / "scene.json", {**record, **_described(recipe, grid, product)})
 
 
-def _described(header: SourceHeader, grid: Grid) -> dict[str, Any]:
-    nodata = None if needs_mask(header, grid) else header.nodata
+def _recipe(source: SceneSource, project: ProjectConfig) -> Recipe:
+    assert source.raster is not None
+    if source.composition is None:
+        return recipe_of_file(source.raster, project.bands, project.band_names)
+    members = source.composition.choose(project.bands, project.band_names)
+    return recipe_of_files(members, project.bands, source.composition.acquired)
+
+
+def _described(recipe: Recipe, grid: Grid, product: Product) -> dict[str, Any]:
+    statistics = product.statistics
     return {
         "grid": _plain(grid),
-        "source_grid": _plain(header.grid),
-        "dtype": header.dtype,
-        "nodata": None if nodata is None else str(nodata),  # JSON has no NaN
-        "acquired": header.acquired,
-        "resampling": None if grid is header.grid else resampling_for(header.grid, grid).name,
-        "notes": list(header.notes),
-    }
-
-
-def _summed(statistics: PixelStatistics) -> dict[str, Any]:
-    return {
+        "source_grid": _plain(recipe.grid),
+        "dtype": product.dtype,
+        "nodata": None if product.nodata is None else str(product.nodata),  # JSON has no NaN
+        "acquired": recipe.acquired,
+        "resampling": product.resampling,
+        "processing": _processing(recipe, grid, product),
+        "notes": list(recipe.notes),
         "nodata_fraction": statistics.nodata_fraction,
         "black_fraction": statistics.black_fraction,
         "infinite_pixels": statistics.infinite,
         "statistics": statistics.bands(),
     }
+
+
+def _processing(recipe: Recipe, grid: Grid, product: Product) -> list[dict[str, Any]]:
+    """Return the steps from the source's pixels to the scene's, in order."""
+    if product.resampling is None:
+        return list(product.steps)
+    resample = {
+        "step": "resample",
+        "method": product.resampling,
+        "from": [_place(header.grid) for header in recipe.headers.values()],
+        "to": _place(grid),
+    }
+    return [resample, *product.steps]
+
+
+def _place(grid: Grid) -> dict[str, Any]:
+    return {"crs": grid.crs, "shape": [grid.height, grid.width], "transform": list(grid.transform)[:6]}
 
 
 def _plain(grid: Grid) -> dict[str, Any]:

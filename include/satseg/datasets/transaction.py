@@ -7,15 +7,29 @@ a half-made version: the tree goes back to where it was. A note with its tag mea
 """
 
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import quote, unquote_to_bytes
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from satseg.datasets.repository import GitRepository
 from satseg.datasets.versions import restore
 from satseg.errors import BadDataError
 from satseg.storage.atomic import write_json
+
+
+def _noted(path: Path) -> str:
+    # a name may hold bytes that are not UTF-8, and JSON may not
+    return quote(os.fsencode(path))
+
+
+def _meant(text: str | Path) -> Path:
+    return text if isinstance(text, Path) else Path(os.fsdecode(unquote_to_bytes(text)))
+
+
+NotedPath = Annotated[Path, BeforeValidator(_meant), PlainSerializer(_noted)]
 
 
 class Transaction(BaseModel):
@@ -26,7 +40,7 @@ class Transaction(BaseModel):
     project: str
     version: str
     base: str
-    moves: list[tuple[Path, Path]] = []
+    moves: list[tuple[NotedPath, NotedPath]] = []
     result: dict[str, Any] | None = None
 
 

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from satseg.config.project import ProjectConfig
+from satseg.datasets.data_docs import make_offline
 from satseg.datasets.rules import Rule, annotation_rules, scene_rules
 from satseg.storage.atomic import replacing_directory, write_json
 
 SCENE_COLUMNS = (
     "scene", "band_count", "dtype", "palette", "width", "height", "nodata_fraction", "black_fraction",
-    "infinite_pixels", "contrast", "gsd_deviation", "labelled",
+    "infinite_pixels", "contrast", "placed", "source_crs", "source_gsd_m", "gsd_deviation", "upsampling", "labelled",
+    "same_file_as", "overlap", "overlaps",
 )  # fmt: skip
-ANNOTATION_COLUMNS = ("scene", "polygon", "class", "valid", "area_px")
+ANNOTATION_COLUMNS = ("scene", "polygon", "class", "valid", "area_px", "area_m2")
 
 
 @dataclass
@@ -80,6 +82,8 @@ def validate(
             results[name] = outcome.to_json_dict()
             _collect(outcome, rows, rules, findings)
         context.build_data_docs()
+        kept = {name: bool(result["success"]) for name, result in results.items()}
+        make_offline(docs, project.name, kept, findings.reasons, findings.warnings)
     write_json(folder / "results.json", results)
     return findings
 
@@ -132,7 +136,7 @@ def _exceptions(result: Any) -> list[dict[str, Any]]:
 def _note(findings: Findings, rule: Rule, row: dict[str, Any]) -> None:
     where = findings.reasons if rule.critical else findings.warnings
     said = where.setdefault(row["scene"], [])
-    reason = rule.reason(row.get(rule.column))
+    reason = rule.reason(row)
     if reason not in said:
         said.append(reason)
 
@@ -144,6 +148,8 @@ def _expectation(number: int, rule: Rule) -> Any:
         "severity": "critical" if rule.critical else "warning",
         "meta": {"notes": rule.says, "rule": number},
     }
+    if rule.allowed == ():
+        return gx.expectations.ExpectColumnValuesToBeNull(**common)
     if rule.allowed is not None:
         return gx.expectations.ExpectColumnValuesToBeInSet(value_set=list(rule.allowed), **common)
     return gx.expectations.ExpectColumnValuesToBeBetween(min_value=rule.low, max_value=rule.high, **common)

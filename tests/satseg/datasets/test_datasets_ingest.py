@@ -13,7 +13,9 @@ from satseg.annotations.table import read_table
 from satseg.config.settings import settings
 from satseg.datasets import listing
 from satseg.datasets.catalog import list_versions, open_version, scenes_added
+from satseg.datasets.checkouts import checkout
 from satseg.datasets.checksums import sha256_of
+from satseg.datasets.difference import difference
 from satseg.datasets.repository import GitRepository
 from satseg.errors import BadDataError, ConfigurationError, NotFoundError, TemporaryError
 from satseg.stages import ListScenesSpec
@@ -156,10 +158,10 @@ def test_an_old_version_stays_readable_after_a_change(workspace, ingest, project
     with pytest.raises(NotFoundError, match=r"'v7'\. There are: v1, v2"):
         open_version(workspace, "roofs", "v7")
 
-    found = listing.difference(workspace, "roofs", "v1", None)
+    found = difference(workspace, "roofs", "v1", None).scenes
     assert (found.added, found.removed) == (["new"], [])
     assert found.pixels_changed == found.labels_changed == ["good"]
-    _, folder = listing.checkout(workspace, "roofs", "v1", None)
+    _, folder = checkout(workspace, "roofs", "v1", None)
     assert sha256_of(folder / "scenes" / "good.tif") == old.checksum
     assert json.loads((folder / "collection.json").read_text())["id"] == "roofs"
 
