@@ -1,41 +1,18 @@
 """Which block goes to which split: a seeded search for a balanced, compact, well spread assignment."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from satseg.patches.probes import Probes
+from satseg.patches.block_table import FREE, TEST, TRAIN, VAL, BlockTable, Edges, joined, neighbours, squares
 
-TRAIN, VAL, TEST = 0, 1, 2
-FREE = -1
 MISSING_SPLIT, MISSING_CLASS = 1000.0, 10.0
 AREA_WEIGHTS = (3.0, 1.0, 1.0)  # of train, val, test
 DENSITY_WEIGHT, SPREAD_WEIGHT, VAL_TEST_WEIGHT = 1.0, 0.3, 1.0
-DIAGONAL = 0.25
 SMALL, RESTARTS = 64, 6  # up to so many blocks several starts are cheap
 PATIENCE, MOST_MOVES = 12, 60_000  # moves per block without gain until a climb ends
 TINY = 1e-9
-Edges = list[list[tuple[int, float]]]
-
-
-@dataclass(frozen=True)
-class BlockTable:
-    """The blocks to divide.
-
-    Attributes:
-        areas: (B, 1 + classes) pixels with data, then labelled pixels of each class.
-        scene: (B,) number of the block's scene.
-        place: (B, 2) block row and column within the scene.
-        fixed: (B,) split of blocks that are assigned already, FREE for the others.
-        probes: possible training windows over the same blocks.
-    """
-
-    areas: NDArray[np.float64]
-    scene: NDArray[np.int64]
-    place: NDArray[np.int64]
-    fixed: NDArray[np.int64]
-    probes: Probes
 
 
 def assign(table: BlockTable, fractions: tuple[float, float, float], seed: int) -> NDArray[np.int64]:
@@ -46,14 +23,52 @@ def assign(table: BlockTable, fractions: tuple[float, float, float], seed: int) 
     split is from the whole; the unevenness between scenes; and the border between val and test, along which the
     buffer costs val windows. It is found by seeded hill climbing over moves and swaps: stratification as in
     Sechidis et al. 2011, "On the stratification of multi-label data", with a spatial cost.
+
+    Of very many blocks, squares of neighbours are assigned together first; then only blocks with a class that some
+    split lacks are moved on their own.
     """
+    units = squares(table)
+    if units is None:
+        return _assign(table, neighbours(table), fractions, seed)
+    splits = assign_together(table, units, fractions, seed)
+    return _completed(table, splits, fractions, seed)
+
+
+def assign_together(
+    table: BlockTable, units: NDArray[np.int64], fractions: tuple[float, float, float], seed: int
+) -> NDArray[np.int64]:
+    """Do what `assign` does with the blocks of a unit, (B,) numbered from 0, kept in one split."""
+    together, edges = joined(table, units)
+    return _assign(together, edges, fractions, seed)[units]
+
+
+def _completed(
+    table: BlockTable, splits: NDArray[np.int64], fractions: tuple[float, float, float], seed: int
+) -> NDArray[np.int64]:
+    """Return the splits after moving blocks with a class that a split lacks though enough blocks hold it."""
+    wanted = [split for split in (TRAIN, VAL, TEST) if fractions[split] > 0]
+    has = table.areas > 0
+    lacking = [
+        column
+        for column in range(has.shape[1])
+        if has[:, column].sum() >= len(wanted) and any(not has[splits == split, column].any() for split in wanted)
+    ]
+    holders = has[:, lacking].any(axis=1) & (table.fixed == FREE)
+    if not holders.any():
+        return splits
+    fixed = np.where(holders, FREE, splits)
+    search = _Search(replace(table, fixed=fixed), neighbours(table), fractions, np.random.default_rng(seed))
+    return np.array(search.climb(splits.tolist())[1], dtype=np.int64)
+
+
+def _assign(table: BlockTable, edges: Edges, fractions: tuple[float, float, float], seed: int) -> NDArray[np.int64]:
     free = np.flatnonzero(table.fixed == FREE)
     if not len(free):
         return table.fixed.copy()
-    search = _Search(table, fractions, np.random.default_rng(seed))
-    best, splits = search.climb()
+    search = _Search(table, edges, fractions, np.random.default_rng(seed))
+    best, splits = search.climb(search.start())
     for _ in range(RESTARTS - 1 if len(free) <= SMALL else 0):
-        score, found = search.climb()
+        score, found = search.climb(search.start())
         if abs(score - best) < TINY:
             break  # the same from another start: hardly to be beaten
         if score < best:
@@ -129,13 +144,15 @@ class _State:
 class _Search:
     """Hill climbing over the blocks that are free."""
 
-    def __init__(self, table: BlockTable, fractions: tuple[float, float, float], rng: np.random.Generator) -> None:
+    def __init__(
+        self, table: BlockTable, edges: Edges, fractions: tuple[float, float, float], rng: np.random.Generator
+    ) -> None:
         self._table = table
         self._goal = list(fractions)
         self._rng = rng
         self._free: list[int] = np.flatnonzero(table.fixed == FREE).tolist()
         self._wanted = [split for split in (TRAIN, VAL, TEST) if fractions[split] > 0]
-        self._edges = _neighbours(table)
+        self._edges = edges
         has = table.areas > 0
         self._totals: list[float] = np.maximum(table.areas.sum(axis=0), TINY).tolist()
         self._window_totals: list[float] = np.maximum(table.probes.areas.sum(axis=0), TINY).tolist()
@@ -145,9 +162,9 @@ class _Search:
         held_out = (fractions[VAL] + fractions[TEST]) * len(table.scene)
         self._border_scale = VAL_TEST_WEIGHT / max(held_out, 1.0)
 
-    def climb(self) -> tuple[float, list[int]]:
-        """Start at random, then keep every move or swap that does not worsen the score; returns score and splits."""
-        state = _State(self._table, self._edges, self._goal, self._start())
+    def climb(self, start: list[int]) -> tuple[float, list[int]]:
+        """Keep every move or swap that does not worsen the score; returns score and splits."""
+        state = _State(self._table, self._edges, self._goal, start)
         best, since = self._score(state), 0
         free, wanted = self._free, self._wanted
         patience = 50 + PATIENCE * len(free)
@@ -171,7 +188,8 @@ class _Search:
                 break
         return best, state.splits
 
-    def _start(self) -> list[int]:
+    def start(self) -> list[int]:
+        """Return a random assignment with about the wanted number of blocks in each split."""
         splits: list[int] = self._table.fixed.tolist()
         order: list[int] = self._rng.permutation(self._free).tolist()
         counts = [round(self._goal[split] * len(order)) for split in (TEST, VAL)]
@@ -197,20 +215,3 @@ class _Search:
                 elif self._known[column]:
                     score += DENSITY_WEIGHT * min((share / area - 1) ** 2, MISSING_CLASS) / (columns - 1)
         return score
-
-
-def _neighbours(table: BlockTable) -> Edges:
-    """Return for each block its neighbours in the same scene and the weight of their common border."""
-    where = {
-        (int(scene), int(row), int(col)): i
-        for i, (scene, (row, col)) in enumerate(zip(table.scene, table.place, strict=True))
-        if table.areas[i, 0] > 0
-    }
-    steps = [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if (a, b) != (0, 0)]
-    result: Edges = [[] for _ in table.scene]
-    for (scene, row, col), i in where.items():
-        for down, right in steps:
-            j = where.get((scene, row + down, col + right))
-            if j is not None:
-                result[i].append((j, DIAGONAL if down and right else 1.0))
-    return result

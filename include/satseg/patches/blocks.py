@@ -8,7 +8,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from satseg.annotations.table import AnnotationTable
+from satseg.annotations.masks import PolygonIndex
 from satseg.datasets.catalog import SceneRecord
 from satseg.patches.windows import Block
 from satseg.scenes.raster import gdal_environment
@@ -34,18 +34,17 @@ def valid_areas(record: SceneRecord, blocks: Sequence[Block], block_px: int) -> 
 
 
 def class_areas(
-    table: AnnotationTable, blocks: Sequence[Block], transform: Affine, class_count: int
+    polygons: PolygonIndex, blocks: Sequence[Block], transform: Affine, class_count: int
 ) -> NDArray[np.float64]:
     """Return the labelled pixels of each class in each block, (B, classes), from polygon areas."""
     areas = np.zeros((len(blocks), class_count))
-    if not len(table) or not blocks:
+    if not len(polygons) or not blocks:
         return areas
-    geometries = np.array([polygon.geometry for polygon in table], dtype=object)
-    classes = np.array([polygon.class_id for polygon in table]) - 1
     edges = np.array([block[1:] for block in blocks], dtype=float)
     x, y = transform @ (edges[:, [1, 3, 3, 1]], edges[:, [0, 0, 2, 2]])
     outlines = shapely.polygons(np.stack([x, y], axis=-1))
-    which, found = shapely.STRtree(geometries).query(outlines, predicate="intersects")
-    pieces = shapely.area(shapely.intersection(outlines[which], geometries[found]))
-    np.add.at(areas, (which, classes[found]), pieces / abs(transform.determinant))
+    for geometries, class_ids in polygons.parts():
+        which, found = shapely.STRtree(geometries).query(outlines, predicate="intersects")
+        pieces = shapely.area(shapely.intersection(outlines[which], geometries[found]))
+        np.add.at(areas, (which, class_ids[found].astype(np.int64) - 1), pieces / abs(transform.determinant))
     return areas

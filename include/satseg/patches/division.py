@@ -1,35 +1,55 @@
 """Dividing new scenes: blocks on ground that is assigned already take its split, the others are assigned."""
 
+from array import array
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from satseg.annotations.table import read_table
+from satseg.annotations.masks import PolygonIndex
 from satseg.config.project import ProjectConfig, content_id
 from satseg.datasets.catalog import SceneRecord
 from satseg.errors import BadDataError
-from satseg.patches.assignment import FREE, TEST, TRAIN, VAL, BlockTable, assign
+from satseg.patches.assignment import assign, assign_together
+from satseg.patches.block_table import FREE, TEST, TRAIN, VAL, BlockTable
 from satseg.patches.blocks import class_areas, valid_areas
 from satseg.patches.ground import WGS84, ground_of, overlap_shares
 from satseg.patches.probes import join, probe_scene
-from satseg.patches.split_plan import PlannedBlock, PlannedScene, SplitPlan, grid_key
+from satseg.patches.split_plan import PlannedBlock, PlannedScene, SplitName, SplitPlan, corners, grid_key, packed
 from satseg.patches.windows import axis_edges, block_grid
 
-NAMES: dict[int, Literal["train", "val", "test"]] = {TRAIN: "train", VAL: "val", TEST: "test"}
+NAMES: dict[int, SplitName] = {TRAIN: "train", VAL: "val", TEST: "test"}
 NUMBERS = {name: number for number, name in NAMES.items()}
 INHERIT_SHARE = 0.5 - 1e-6
 
 
-def extend(plan: SplitPlan, records: Sequence[SceneRecord], project: ProjectConfig, version: str) -> SplitPlan:
+def extend(
+    plan: SplitPlan,
+    records: Sequence[SceneRecord],
+    project: ProjectConfig,
+    version: str,
+    named: dict[str, SplitName] | None = None,
+) -> SplitPlan:
     """Return the plan with the blocks of all `records` assigned; blocks it has keep their split.
 
+    Args:
+        plan: what is assigned already.
+        records: all labelled scenes.
+        project: patch parameters and classes.
+        version: dataset version that new blocks are noted with.
+        named: for a plan split by column, the split of each scene.
+
     Raises:
-        BadDataError: there are too few blocks to hold out ground for val and test.
+        BadDataError: there are too few blocks or scenes to hold out ground for val and test.
     """
     pending = plan.missing(records)
+    if named is not None:
+        drafts = {grid_key(record): (_draft(record, plan, version), named[record.id]) for record in pending}
+        plan = plan.with_scenes(
+            {key: draft.with_splits([split] * len(draft.blocks)) for key, (draft, split) in drafts.items()}
+        )
+        pending = []
     while pending:
         # scenes that overlap come one after the other, so that the later inherit from the earlier
         batch: list[SceneRecord] = []
@@ -54,6 +74,9 @@ def _divide(
     """Assign the blocks of new scenes that do not overlap each other, in sight of all assigned ones."""
     drafts = {grid_key(record): _draft(record, plan, version) for record in batch}
     inherited = {key: _inherited(draft, plan) for key, draft in drafts.items()}
+    by_scene = plan.split_by == "scene"
+    if by_scene:
+        inherited = {key: np.full(len(splits), _majority(splits)) for key, splits in inherited.items()}
     areas, scene_numbers, places, fixed, probes = [], [], [], [], []
     known = [record for record in records if grid_key(record) in plan.scenes or grid_key(record) in drafts]
     for number, record in enumerate(known):
@@ -62,7 +85,9 @@ def _divide(
         scene_areas = _areas(record, planned, project)
         splits = inherited.get(key, np.array([NUMBERS[block.split] for block in planned.blocks]))
         empty = scene_areas[:, 0] < (1 - project.patches.max_nodata_fraction) * _sizes(planned)
-        fixed.append(np.where(empty & (splits == FREE), TRAIN, splits))
+        if project.patches.edge == "drop":
+            empty |= _extents(planned).min(axis=1) < project.patches.size_px  # no window fits
+        fixed.append(np.where(empty & (splits == FREE) & (not by_scene), TRAIN, splits))
         areas.append(scene_areas * ~empty[:, None])
         scene_numbers.append(np.full(len(splits), number))
         places.append(_places(planned))
@@ -73,16 +98,13 @@ def _divide(
     )
     fractions = (1 - plan.val_fraction - plan.test_fraction, plan.val_fraction, plan.test_fraction)
     seed = int(content_id(plan.seed, sorted(drafts)), 16)
-    splits = assign(table, fractions, seed)
+    splits = assign_together(table, table.scene, fractions, seed) if by_scene else assign(table, fractions, seed)
     assigned = {}
     for number, record in enumerate(known):
         key = grid_key(record)
         if key in drafts:
             names = [NAMES[int(split)] for split in splits[table.scene == number]]
-            blocks = [
-                block.model_copy(update={"split": name}) for block, name in zip(drafts[key].blocks, names, strict=True)
-            ]
-            assigned[key] = drafts[key].model_copy(update={"blocks": tuple(blocks)})
+            assigned[key] = drafts[key].with_splits(names)
     return plan.with_scenes(assigned)
 
 
@@ -90,10 +112,11 @@ def _draft(record: SceneRecord, plan: SplitPlan, version: str) -> PlannedScene:
     """Return a scene's blocks, all 'train' for now."""
     ground = ground_of(record)
     grid = block_grid(record.id, record.height, record.width, plan.block_px)
-    rings: list[list[tuple[float, float]] | None] = [None] * len(grid)
+    rings: list[array[float] | None] = [None] * len(grid)
     if record.crs is not None:
-        corners = ground.corners(np.array([block[1:] for block in grid], dtype=float), WGS84)
-        rings = [[(round(float(x), 9), round(float(y), 9)) for x, y in ring] for ring in corners]
+        edges = np.array([block[1:] for block in grid], dtype=float)
+        outlines = ground.corners(edges, WGS84)
+        rings = [packed((round(x, 9), round(y, 9)) for x, y in ring.tolist()) for ring in outlines]
     return PlannedScene(
         scene=record.id,
         crs=record.crs,
@@ -113,18 +136,24 @@ def _inherited(draft: PlannedScene, plan: SplitPlan) -> NDArray[np.int64]:
     Test ground stays test before val stays val: what was held out must not be trained on.
     """
     splits = np.full(len(draft.blocks), FREE)
-    if draft.crs is None:
+    if draft.crs is None or not plan.scenes:
         return splits
-    polygons = [shapely.Polygon(block.lonlat) for block in draft.blocks]
+    polygons = [shapely.Polygon(corners(block.lonlat)) for block in draft.blocks]
     extent = shapely.MultiPolygon(polygons).bounds
     for split in ("train", "val", "test"):  # the later win
         for scene in plan.scenes.values():
             if scene.crs is None:
                 continue
-            others = [shapely.Polygon(block.lonlat) for block in scene.blocks if block.split == split]
+            others = [shapely.Polygon(corners(block.lonlat)) for block in scene.blocks if block.split == split]
             near = [other for other in others if shapely.box(*other.bounds).intersects(shapely.box(*extent))]
             splits[overlap_shares(polygons, near) >= INHERIT_SHARE] = NUMBERS[split]
     return splits
+
+
+def _majority(splits: NDArray[np.int64]) -> int:
+    """Return the split that at least half of a scene's blocks inherit, FREE when there is none."""
+    shares = {split: float((splits == split).mean()) for split in (TEST, VAL, TRAIN)}
+    return next((split for split, share in shares.items() if share >= INHERIT_SHARE), FREE)
 
 
 def _areas(record: SceneRecord, planned: PlannedScene, project: ProjectConfig) -> NDArray[np.float64]:
@@ -133,13 +162,19 @@ def _areas(record: SceneRecord, planned: PlannedScene, project: ProjectConfig) -
     valid = valid_areas(record, grid, project.patches.block_px)
     if record.annotations is None:
         return np.hstack([valid[:, None], np.zeros((len(grid), len(project.classes)))])
-    table = read_table(record.annotations)
-    return np.hstack([valid[:, None], class_areas(table, grid, ground_of(record).transform, len(project.classes))])
+    polygons = PolygonIndex.read(record.annotations)
+    return np.hstack([valid[:, None], class_areas(polygons, grid, ground_of(record).transform, len(project.classes))])
+
+
+def _extents(planned: PlannedScene) -> NDArray[np.int64]:
+    """Return height and width of each block, (B, 2)."""
+    rects = np.array([block.rect for block in planned.blocks])
+    extents: NDArray[np.int64] = rects[:, 2:] - rects[:, :2]
+    return extents
 
 
 def _sizes(planned: PlannedScene) -> NDArray[np.float64]:
-    rects = np.array([block.rect for block in planned.blocks], dtype=float)
-    sizes: NDArray[np.float64] = (rects[:, 2] - rects[:, 0]) * (rects[:, 3] - rects[:, 1])
+    sizes: NDArray[np.float64] = _extents(planned).astype(float).prod(axis=1)
     return sizes
 
 
@@ -153,18 +188,31 @@ def _places(planned: PlannedScene) -> NDArray[np.int64]:
 def _check_held_out(plan: SplitPlan, records: Sequence[SceneRecord], project: ProjectConfig) -> None:
     splits = [block.split for record in records for block in plan.scene(record).blocks]
     wanted = {"train": 1.0, "val": plan.val_fraction, "test": plan.test_fraction}
-    missing = [split for split, fraction in wanted.items() if fraction > 0 and split not in splits]
-    if missing:
+    missing = " and ".join(split for split, fraction in wanted.items() if fraction > 0 and split not in splits)
+    if not missing:
+        return
+    if plan.split_by == "column":
         raise BadDataError(
-            f"{len(records)} labelled scene(s) give {len(splits)} block(s) of patches.block_px = {plan.block_px} "
-            f"pixels, and none is left for {' and '.join(missing)}: at least three blocks with data on different "
-            f"ground are needed. {_way_out(records, project)}"
+            f"The given splits of {len(records)} labelled scene(s) leave none for {missing}. Name a scene of it, or "
+            "set patches.val_fraction or patches.test_fraction to 0, which does without."
         )
+    if plan.split_by == "scene":
+        raise BadDataError(
+            f"{len(records)} labelled scene(s) leave none for {missing}: patches.split_by 'scene' needs at least three "
+            "on different ground. Add labelled scenes, or set patches.split_by to 'blocks'."
+        )
+    raise BadDataError(
+        f"{len(records)} labelled scene(s) give {len(splits)} block(s) of patches.block_px = {plan.block_px} "
+        f"pixels, and none is left for {missing}: at least three blocks with data on different "
+        f"ground are needed. {_way_out(records, project)}"
+    )
 
 
 def _way_out(records: Sequence[SceneRecord], project: ProjectConfig) -> str:
-    """Say which smaller block would do."""
+    """Say which smaller block, or which other key, would do."""
     size = project.patches.size_px
+    if project.patches.edge == "drop" and all(min(record.height, record.width) < size for record in records):
+        return f"No scene holds a whole window of {size} px: set patches.edge to 'shift', or lower patches.size_px."
     for block_px in range(project.patches.block_px - size, 0, -size):
         edges = ((axis_edges(record.height, block_px), axis_edges(record.width, block_px)) for record in records)
         if sum((len(rows) - 1) * (len(cols) - 1) for rows, cols in edges) >= 3:

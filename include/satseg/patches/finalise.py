@@ -1,16 +1,13 @@
 """Putting the scenes' parts together: shards, manifest, statistics, and the marker that makes a patch set complete."""
 
 import shutil
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from satseg.errors import BadDataError
 from satseg.patches.extract import TABLE_FILE, Part, read_part
 from satseg.patches.leaks import check_leaks
-from satseg.patches.moments import Moments
 from satseg.patches.patchset import (
     LATEST_FILE,
     MANIFEST_FILE,
@@ -18,20 +15,20 @@ from satseg.patches.patchset import (
     SPLITS,
     STATISTICS_FILE,
     PatchSetDescription,
-    Statistics,
     open_patch_set,
 )
 from satseg.patches.plan import PatchPlan, no_train_windows
 from satseg.patches.shards import Record, Sources, arrange, write_shard
+from satseg.patches.summary import describe, statistics_of
 from satseg.progress import progress_bar
 from satseg.storage.atomic import exclusive, remove_stale_temps, replacing_file, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("scene", "row", "col", "size", "split", "block", "cohort", "reference", "positive", "nodata_fraction")
+COLUMNS = ("scene", "row", "col", "size", "split", "block", "cohort", "reference")
+CONTENT_COLUMNS = ("positive", "hard_negative", "nodata_fraction")
 LAST_COLUMNS = ("kept", "reason", "draw_weight", "shard", "index")
-SAME_GSD = 0.02  # relative difference up to which scenes count as of one ground sample distance
 
 
 def finalise(plan: PatchPlan, force: bool = False) -> tuple[PatchSetDescription, bool]:
@@ -54,9 +51,9 @@ def finalise(plan: PatchPlan, force: bool = False) -> tuple[PatchSetDescription,
         counts = _write_shards(plan, parts, manifest)
         with replacing_file(plan.folder / MANIFEST_FILE) as temp:
             _ordered(manifest, plan).to_parquet(temp, index=False)
-        statistics = _statistics(plan, parts)
+        statistics = statistics_of(plan, parts)
         write_json(plan.folder / STATISTICS_FILE, statistics.model_dump(mode="json"))
-        description = _description(plan, manifest, counts)
+        description = describe(plan, parts, manifest, counts)
         write_json(plan.folder / PATCHSET_FILE, description.model_dump(mode="json"))
         remember_latest(plan)
         tidy(plan)
@@ -109,7 +106,7 @@ def _manifest(plan: PatchPlan) -> "pd.DataFrame":
 def _ordered(manifest: "pd.DataFrame", plan: PatchPlan) -> "pd.DataFrame":
     fractions = tuple(f"fraction_{name}" for name in plan.project.classes)
     ordered = manifest.sort_values(["scene", "row", "col", "split"], kind="stable")
-    return ordered[[*COLUMNS, *fractions, *LAST_COLUMNS]].reset_index(drop=True)
+    return ordered[[*COLUMNS, *CONTENT_COLUMNS, *fractions, *LAST_COLUMNS]].reset_index(drop=True)
 
 
 def _check_splits(plan: PatchPlan, manifest: "pd.DataFrame") -> None:
@@ -160,79 +157,3 @@ def _write_shards(plan: PatchPlan, parts: dict[str, Part], manifest: "pd.DataFra
 def _record(plan: PatchPlan) -> Record:
     first = plan.records[0]
     return Record(plan.project.patches.size_px, len(first.bands), first.dtype)
-
-
-def _statistics(plan: PatchPlan, parts: dict[str, Part]) -> Statistics:
-    """Merge the train statistics of the scenes.
-
-    The weight of class c is n / (K n_c) over the n pixels and K classes there are (King & Zeng 2001, "balanced");
-    a class without pixels has weight 0. A band without variation has std 1, so that dividing by it is harmless.
-    """
-    moments = Moments.none(len(plan.records[0].bands))
-    for part in parts.values():
-        moments += Moments(part.pixels, np.array(part.mean), np.array(part.squares))
-    pixels: NDArray[np.int64] = np.sum([part.class_pixels for part in parts.values()], axis=0)
-    fractions = pixels / max(int(pixels.sum()), 1)
-    present = fractions > 0
-    weights = np.divide(1.0, fractions * present.sum(), out=np.zeros(len(fractions)), where=present)
-    std = moments.std()
-    return Statistics(
-        bands=plan.records[0].bands,
-        classes=("background", *plan.project.classes),
-        mean=tuple(moments.mean.tolist()),
-        std=tuple(np.where(std > 0, std, 1.0).tolist()),
-        class_fractions=tuple(fractions.tolist()),
-        class_weights=tuple(weights.tolist()),
-        pixels=moments.count,
-    )
-
-
-def _description(plan: PatchPlan, manifest: "pd.DataFrame", counts: list[int]) -> PatchSetDescription:
-    first, project = plan.records[0], plan.project
-    kept = manifest[manifest["kept"]]
-    labelled = kept[[f"fraction_{name}" for name in project.classes]].sum(axis=1)
-    return PatchSetDescription(
-        id=plan.id,
-        project=project.name,
-        dataset_version=plan.version.name,
-        created=datetime.now(UTC),
-        size_px=project.patches.size_px,
-        channels=len(first.bands),
-        dtype=first.dtype,
-        classes=project.classes,
-        bands=first.bands,
-        gsd_m=_common_gsd(plan),
-        parameters=project.patches.model_dump(mode="json"),
-        split_plan=plan.split.key,
-        scenes={
-            record.id: {"checksum": record.checksum, "annotation_checksum": record.annotation_checksum or ""}
-            for record in plan.records
-        },
-        windows={split: int((kept["split"] == split).sum()) for split in SPLITS},
-        positive_fractions={
-            split: float(labelled[kept["split"] == split].mean()) if (kept["split"] == split).any() else 0.0
-            for split in SPLITS
-        },
-        shards=counts,
-        warnings=_warnings(plan, kept),
-    )
-
-
-def _common_gsd(plan: PatchPlan) -> float | None:
-    values = [record.gsd_m for record in plan.records if record.gsd_m is not None]
-    if len(values) < len(plan.records) or max(values) > min(values) * (1 + SAME_GSD):
-        return plan.project.gsd_m
-    return plan.project.gsd_m or float(np.median(values))
-
-
-def _warnings(plan: PatchPlan, kept: "pd.DataFrame") -> list[str]:
-    warnings = []
-    for split in SPLITS:
-        rows = kept[kept["split"] == split]
-        absent = [name for name in plan.project.classes if not (rows[f"fraction_{name}"] > 0).any()]
-        if absent and len(rows):
-            warnings.append(
-                f"No {split} window holds class {', '.join(absent)}: add labelled scenes with it, or lower "
-                f"patches.block_px (now {plan.project.patches.block_px}) in a new project."
-            )
-    return warnings

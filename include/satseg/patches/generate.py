@@ -2,7 +2,8 @@
 
 from satseg.patches.extract import Part, extract_scene
 from satseg.patches.finalise import described, finalise, remember_latest, tidy
-from satseg.patches.patchset import SPLITS, PatchSetDescription
+from satseg.patches.memory import give_back
+from satseg.patches.patchset import SPLITS, PatchSetDescription, is_complete, open_patch_set
 from satseg.patches.plan import PatchPlan, make_plan
 from satseg.stages import PatchResult, PatchSpec
 from satseg.storage.layout import Workspace
@@ -13,10 +14,30 @@ def run(spec: PatchSpec, workspace: Workspace) -> PatchResult:
 
     Raises:
         NotFoundError: no such dataset version or scene.
+        ConfigurationError: a file that the project names cannot be used.
         BadDataError: nothing is labelled, too little ground to divide, unreadable pixels, scenes not extracted.
         SplitLeakError: kept windows of different splits are too near to each other.
+        TemporaryError: another process works on the same, or MLflow does not answer (preview).
     """
+    result = _cut(spec, workspace)
+    if not spec.preview or not is_complete(workspace, spec.project.name, result.patch_set):
+        return result
+    from satseg.patches.preview import make_preview  # draws, which the other steps do without
+
+    preview = make_preview(workspace, open_patch_set(workspace, spec.project.name, result.patch_set), spec.force)
+    return result.model_copy(
+        update={
+            "message": f"{result.message} Preview: {', '.join(preview.pictures)}",
+            "preview": list(preview.pictures),
+            "preview_run": preview.run_id,
+            "preview_url": preview.url,
+        }
+    )
+
+
+def _cut(spec: PatchSpec, workspace: Workspace) -> PatchResult:
     plan, warnings = make_plan(spec.project, workspace, spec.dataset_version, may_extend=spec.step in {"plan", "all"})
+    give_back()
     if plan.complete and not spec.force:
         if spec.step != "extract":
             remember_latest(plan)
@@ -26,9 +47,10 @@ def run(spec: PatchSpec, workspace: Workspace) -> PatchResult:
         return _planned(plan, warnings)
     if spec.step in {"extract", "all"}:
         scenes = spec.scenes or [record.id for record in plan.records]
-        parts = [extract_scene(plan, scene, spec.force) for scene in scenes]
+        parts = [extract_scene(plan, scene, spec.force, spec.threads) for scene in scenes]
         if spec.step == "extract":
             return _extracted(plan, parts, warnings)
+    give_back()
     description, changed = finalise(plan, spec.force)
     return _done(plan, description, changed, warnings)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TOLERANCE_PX = 1e-3  # rounding of coordinate transforms
 SHOWN = 5
+AT_A_TIME = 8192  # windows compared together; bounds the memory
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,23 @@ def _leaks(plan: PatchPlan, scene: str, a: "pd.DataFrame", b: "pd.DataFrame") ->
     down, across = (1.0, 1.0) if frame.crs is None else frame.metres_per_pixel()
     buffer = float(config.buffer_px) if frame.crs is None else config.buffer_m
     scale = np.array([across, down])
-    inside = _polygons(a, grounds, frame, shrink=TOLERANCE_PX)
-    outside = _polygons(b, grounds, frame, shrink=0.0)
-    inside, outside = (shapely.transform(polygons, lambda xy: xy * scale) for polygons in (inside, outside))
-    which, found = shapely.STRtree(outside).query(inside, predicate="dwithin", distance=buffer)
-    distances = shapely.distance(inside[which], outside[found])
-    near = [(int(i), int(j), float(d)) for i, j, d in zip(which, found, distances, strict=True) if d < buffer or d == 0]
-    return [Leak(_name(a, i), _name(b, j), distance) for i, j, distance in near]
+    outside = _scaled(_polygons(b, grounds, frame, shrink=0.0), scale)
+    tree = shapely.STRtree(outside)
+    leaks = []
+    for start in range(0, len(a), AT_A_TIME):
+        some = a.iloc[start : start + AT_A_TIME]
+        inside = _scaled(_polygons(some, grounds, frame, shrink=TOLERANCE_PX), scale)
+        which, found = tree.query(inside, predicate="dwithin", distance=buffer)
+        distances = shapely.distance(inside[which], outside[found])
+        near = (distances < buffer) | (distances == 0)
+        pairs = zip(which[near], found[near], distances[near], strict=True)
+        leaks += [Leak(_name(some, int(i)), _name(b, int(j)), float(distance)) for i, j, distance in pairs]
+    return leaks
+
+
+def _scaled(polygons: NDArray[np.object_], scale: NDArray[np.float64]) -> NDArray[np.object_]:
+    scaled: NDArray[np.object_] = shapely.transform(polygons, lambda xy: xy * scale)
+    return scaled
 
 
 def _polygons(

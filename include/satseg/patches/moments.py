@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+CV2_TYPES = ("uint8", "int8", "uint16", "int16", "int32", "float32", "float64")
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -27,7 +29,9 @@ class Moments:
         count = int(np.count_nonzero(valid))
         if count == 0:
             return cls.none(image.shape[2])
-        mean, std = cv2.meanStdDev(image, mask=valid.view(np.uint8))
+        if image.dtype.name not in CV2_TYPES:
+            image = image.astype(np.float64)
+        mean, std = cv2.meanStdDev(image, mask=None if count == valid.size else valid.view(np.uint8))
         return cls(count, mean[:, 0], std[:, 0] ** 2 * count)
 
     def __add__(self, other: "Moments") -> "Moments":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from satseg.errors import BadDataError, NotFoundError
+from satseg.storage.atomic import TEMP_PREFIX
 from satseg.storage.layout import Workspace
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ def header_bytes(path: Path) -> int:
 
 def list_patch_sets(workspace: Workspace, project_name: str) -> list[PatchSetDescription]:
     """Return the complete patch sets of a project, oldest first."""
-    found = [_describe(path) for path in sorted(workspace.patches(project_name).glob(f"*/{PATCHSET_FILE}"))]
+    paths = sorted(workspace.patches(project_name).glob(f"*/{PATCHSET_FILE}"))
+    found = [_describe(path) for path in paths if not path.parent.name.startswith(TEMP_PREFIX)]
     return sorted(found, key=lambda description: (description.created, description.id))
 
 
@@ -145,7 +147,7 @@ def open_patch_set(workspace: Workspace, project_name: str, patch_set: str | Non
         NotFoundError: there is no such complete patch set; the message lists those there are.
         BadDataError: its files are damaged.
     """
-    wanted = patch_set or _latest(workspace, project_name)
+    wanted = patch_set or latest_patch_set(workspace, project_name)
     if wanted is None or not is_complete(workspace, project_name, wanted):
         known = ", ".join(description.id for description in list_patch_sets(workspace, project_name)) or "none"
         what = f"No patch set '{wanted}'" if wanted else "No patch set"
@@ -176,7 +178,8 @@ def first_problem(error: Exception) -> str:
     return error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
 
 
-def _latest(workspace: Workspace, project_name: str) -> str | None:
+def latest_patch_set(workspace: Workspace, project_name: str) -> str | None:
+    """Return the id of the patch set that is meant when none is named, None when there is no complete one."""
     # `satseg patch` may name a set again that is not the youngest (a parameter changed and changed back)
     try:
         pointer = json.loads((workspace.patches(project_name) / LATEST_FILE).read_text(encoding="utf-8"))

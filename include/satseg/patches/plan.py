@@ -12,18 +12,12 @@ from satseg.datasets.catalog import DatasetVersion, SceneRecord, open_version
 from satseg.errors import BadDataError, NotFoundError
 from satseg.patches.division import extend
 from satseg.patches.ground import SceneGround, bounding_rects, ground_of, may_meet
+from satseg.patches.hard_negatives import NO_HARD_NEGATIVES, HardNegatives, read_hard_negatives
 from satseg.patches.patchset import is_complete
+from satseg.patches.scene_layout import SceneLayout
+from satseg.patches.split_column import check_unchanged, named_splits
 from satseg.patches.split_plan import PlannedBlock, SplitPlan, empty_plan, read_plans, write_plan
-from satseg.patches.windows import (
-    HeldOut,
-    Rects,
-    SceneBlocks,
-    SceneLayout,
-    Window,
-    held_out_windows,
-    no_rects,
-    rects_of,
-)
+from satseg.patches.windows import HeldOut, Rects, SceneBlocks, Windows, held_out_windows, no_rects, rects_of
 from satseg.storage.atomic import exclusive, remove_stale_temps
 from satseg.storage.layout import Workspace
 
@@ -42,10 +36,16 @@ class PatchPlan:
     records: tuple[SceneRecord, ...]
     split: SplitPlan
     workspace: Workspace
+    hard: HardNegatives = NO_HARD_NEGATIVES
 
     @cached_property
     def id(self) -> str:
         """Content id: scenes, labels, parameters, classes, bands, blocks, code schema; not the version's name."""
+        # of files that parameters name, the content counts and not the path; a split file's content is in the blocks
+        paths = ("hard_negatives", "split_file", "split_property")
+        parameters = {key: value for key, value in self.project.patches.parameters().items() if key not in paths}
+        if self.hard.digest:
+            parameters["hard_negatives"] = self.hard.digest
         scenes = [(record.id, record.checksum, record.annotation_checksum) for record in self.records]
         blocks = [
             (block.name, block.split, self.split.is_reference(block))
@@ -53,7 +53,7 @@ class PatchPlan:
             for block in self.split.scene(record).blocks
         ]
         what = self.project
-        return content_id("patches", SCHEMA, what.name, what.classes, what.bands, what.patches, scenes, blocks)
+        return content_id("patches", SCHEMA, what.name, what.classes, what.bands, parameters, scenes, blocks)
 
     @property
     def folder(self) -> Path:
@@ -104,7 +104,7 @@ class PatchPlan:
         buffer_m = self.project.patches.buffer_m
         return [other for other in self.records if other.id != record.id and may_meet(record, other, buffer_m)]
 
-    def windows(self, record: SceneRecord) -> list[Window]:
+    def windows(self, record: SceneRecord) -> Windows:
         """Lay out all windows of a scene, also those the buffer excludes."""
         config = self.project.patches
         ground = ground_of(record)
@@ -113,7 +113,8 @@ class PatchPlan:
         def of_others(split: str) -> Rects:
             found = [no_rects()]
             for other in self.meeting(record):
-                rects = rects_of(held_out_windows(self.blocks(other), split, config.size_px), config.size_px)
+                windows = held_out_windows(self.blocks(other), split, config.size_px, config.edge)
+                rects = rects_of(windows, config.size_px)
                 found.append(bounding_rects(rects, ground_of(other), ground, margin))
             return np.vstack(found)
 
@@ -134,24 +135,28 @@ def make_plan(
     records = tuple(sorted((record for record in opened.scenes if record.labelled), key=lambda record: record.id))
     _check_scenes(records, opened, project)
     folder = workspace.patches(project.name)
+    hard = read_hard_negatives(project.patches, workspace)
+    named = named_splits(project.patches, records, workspace) if project.patches.split_by == "column" else None
     fresh = empty_plan(project.patches, opened.name)
     stored = read_plans(folder)
     warnings: list[str] = []
     split = stored.get(fresh.key, fresh)
+    if named is not None:
+        check_unchanged(split, records, named)
     if may_extend and split.missing(records):
         with exclusive(workspace.lock(f"patches-{project.name}"), f"The split plan of project '{project.name}'"):
             remove_stale_temps(folder, "split.json")
             stored = read_plans(folder)
-            split = extend(stored.get(fresh.key, fresh), records, project, opened.name)
+            split = extend(stored.get(fresh.key, fresh), records, project, opened.name, named)
             plan = PatchPlan(project, opened, records, split, workspace)
             _check_train_left(plan)
             write_plan(folder, split)
         if fresh.key not in stored and stored:
             warnings.append(
-                "patches.block_px, val_fraction, test_fraction or seed changed, which starts a new split: its test "
-                "blocks may be ground that earlier models were trained on."
+                "patches.block_px, val_fraction, test_fraction, split_by or seed changed, which starts a new split: "
+                "its test blocks may be ground that earlier models were trained on."
             )
-    return PatchPlan(project, opened, records, split, workspace), warnings
+    return PatchPlan(project, opened, records, split, workspace, hard), warnings
 
 
 def _check_scenes(records: Sequence[SceneRecord], version: DatasetVersion, project: ProjectConfig) -> None:

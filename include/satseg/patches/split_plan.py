@@ -1,34 +1,54 @@
 """The fixed split plan: which ground is train, val or test, extended by later versions and never changed."""
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
 
-from satseg.config.patches import PatchConfig
+from satseg.config.patches import PatchConfig, SplitBy
 from satseg.config.project import content_id
 from satseg.datasets.catalog import SceneRecord
 from satseg.errors import BadDataError
 from satseg.patches.patchset import first_problem
 from satseg.patches.windows import Block
-from satseg.storage.atomic import write_json
+from satseg.storage.atomic import write_text
 
 PLAN_FILE = "split.json"
-Ring = tuple[tuple[float, float], ...]
+
+
+def packed(points: Iterable[Sequence[float]]) -> "array[float]":
+    """Return the corners of a block as one array x, y, x, y and so on, a third of what tuples take."""
+    return array("d", chain.from_iterable(points))
+
+
+def corners(ring: "array[float] | None") -> list[tuple[float, float]]:
+    """Return what `packed` was given; nothing for a block in pixel space."""
+    return [] if ring is None else list(zip(ring[::2], ring[1::2], strict=True))
+
+
+Ring = Annotated[Any, PlainValidator(packed), PlainSerializer(corners)]
+SplitName = Literal["train", "val", "test"]
 
 
 class _Stored(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PlannedBlock(_Stored):
-    """One block: its pixels (top, left, bottom, right), its corners in longitude and latitude, and its fate."""
+@dataclass(frozen=True, slots=True)
+class PlannedBlock:
+    """One block: its pixels (top, left, bottom, right), its corners in longitude and latitude, and its fate.
+
+    Not a pydantic model, because a gigapixel scene has thousands and they would take three times the memory.
+    """
 
     name: str
     rect: tuple[int, int, int, int]
     lonlat: Ring | None
-    split: Literal["train", "val", "test"]
+    split: SplitName
     cohort: str
 
 
@@ -46,6 +66,11 @@ class PlannedScene(_Stored):
         """Return the blocks' geometry."""
         return [Block(block.name, *block.rect) for block in self.blocks]
 
+    def with_splits(self, splits: Sequence[SplitName]) -> "PlannedScene":
+        """Return the same blocks in these splits."""
+        pairs = zip(self.blocks, splits, strict=True)
+        return self.model_copy(update={"blocks": tuple(replace(block, split=split) for block, split in pairs)})
+
     def splits(self) -> dict[str, str]:
         """Return the split of each block."""
         return {block.name: block.split for block in self.blocks}
@@ -60,6 +85,7 @@ class SplitPlan(_Stored):
     test_fraction: float
     seed: int
     reference_version: str
+    split_by: SplitBy = "blocks"
     scenes: dict[str, PlannedScene] = {}
 
     def scene(self, record: SceneRecord) -> PlannedScene:
@@ -100,8 +126,12 @@ def grid_key(record: SceneRecord) -> str:
 
 def empty_plan(config: PatchConfig, version: str) -> SplitPlan:
     """Return a plan without blocks, whose first blocks will be those of `version`."""
+    what: list[object] = [config.block_px, config.val_fraction, config.test_fraction, config.seed]
+    if config.split_by != "blocks":
+        what.append(config.split_by)
     return SplitPlan(
-        key=content_id("split", config.block_px, config.val_fraction, config.test_fraction, config.seed),
+        key=content_id("split", *what),
+        split_by=config.split_by,
         block_px=config.block_px,
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
@@ -131,4 +161,4 @@ def read_plans(folder: Path) -> dict[str, SplitPlan]:
 def write_plan(folder: Path, plan: SplitPlan) -> None:
     """Store a plan beside those of other parameters. Call it holding the project's plan lock."""
     stored = _PlanFile(plans={**read_plans(folder), plan.key: plan})
-    write_json(folder / PLAN_FILE, stored.model_dump(mode="json"))
+    write_text(folder / PLAN_FILE, stored.model_dump_json(indent=2) + "\n")

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from satseg.patches.assignment import FREE, TEST, TRAIN, VAL, BlockTable, assign
+from satseg.patches.assignment import assign
+from satseg.patches.block_table import FREE, TEST, TRAIN, VAL, BlockTable, joined, neighbours
 from satseg.patches.probes import Probes, join, probe_scene
 from satseg.patches.windows import Block, Margin, Window, block_grid, rects_of, too_close
 
@@ -98,3 +99,45 @@ def _content(rect: np.ndarray, grid: list[Block], areas: np.ndarray) -> np.ndarr
 def test_joined_probes_count_on() -> None:
     part = Probes(np.ones((3, 1)), [np.array([0, 2])])
     assert join([part, part]).near[1].tolist() == [3, 5]
+
+
+def many(side: int, classes: int = 1, seed: int = 0) -> BlockTable:
+    rng = np.random.default_rng(seed)
+    return table(side, side, np.clip(rng.normal(0.2, 0.15, (side * side, classes)), 0.01, 1))
+
+
+def test_very_many_blocks_are_divided_in_squares_near_the_fractions() -> None:
+    blocks = many(24)
+    splits = assign(blocks, FRACTIONS, seed=0)
+    for split, fraction in zip((TRAIN, VAL, TEST), FRACTIONS, strict=True):
+        assert abs((splits == split).mean() - fraction) < 0.05
+        chosen = blocks.areas[splits == split]
+        assert abs(chosen[:, 1].sum() / chosen[:, 0].sum() / 0.205 - 1) < 0.1
+    grid = splits.reshape(24, 24) == TRAIN
+    assert (grid[1:] != grid[:-1]).sum() + (grid[:, 1:] != grid[:, :-1]).sum() < 0.5 * 2 * 24 * 23 * 2 * 0.65 * 0.35
+
+
+def test_a_class_in_three_of_very_many_blocks_is_in_every_split() -> None:
+    shares = np.full((400, 2), [0.2, 0.0])
+    shares[[5, 6, 7], 1] = 0.05  # neighbours, which one square may hold
+    splits = assign(table(20, 20, shares), FRACTIONS, seed=0)
+    assert sorted(splits[[5, 6, 7]]) == [TRAIN, VAL, TEST]
+
+
+def test_fixed_blocks_among_very_many_keep_their_split() -> None:
+    fixed = {3: TEST, 77: VAL, 399: TEST}
+    splits = assign(table(20, 20, np.full((400, 1), 0.3), fixed), FRACTIONS, seed=0)
+    assert all(splits[block] == split for block, split in fixed.items())
+
+
+def test_borders_of_units_are_those_of_their_blocks() -> None:
+    blocks = many(7)
+    units = np.random.default_rng(0).integers(0, 5, 49)
+    _, edges = joined(blocks, units)
+    expected: dict[tuple[int, int], float] = {}
+    for block, near in enumerate(neighbours(blocks)):
+        for other, length in near:
+            if units[block] != units[other]:
+                key = (int(units[block]), int(units[other]))
+                expected[key] = expected.get(key, 0.0) + length
+    assert {(unit, other): length for unit, near in enumerate(edges) for other, length in near} == expected

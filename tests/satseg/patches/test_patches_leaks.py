@@ -34,7 +34,7 @@ def outline(record: SceneRecord, row: int, col: int, size: int) -> shapely.Polyg
 def planned(record: SceneRecord, splits: list[str], block_px: int) -> PlannedScene:
     grid = block_grid(record.id, record.height, record.width, block_px)
     blocks = [
-        PlannedBlock.model_validate({"name": b.name, "rect": b[1:], "lonlat": None, "split": split, "cohort": "v1"})
+        PlannedBlock(name=b.name, rect=b[1:], lonlat=None, split=split, cohort="v1")
         for b, split in zip(grid, itertools.cycle(splits))
     ]
     return PlannedScene(
@@ -46,7 +46,8 @@ def planned(record: SceneRecord, splits: list[str], block_px: int) -> PlannedSce
 @st.composite
 def overlapping_plans(draw: st.DrawFn) -> PatchPlan:
     """Two or three scenes of different pixel size and place, with random splits that do not agree at all."""
-    project = small_project(f"patches.buffer_m={BUFFER_M}", f"patches.stride_px={draw(st.integers(16, 32))}")
+    stride, edge = draw(st.integers(16, 32)), draw(st.sampled_from(["shift", "pad", "drop"]))
+    project = small_project(f"patches.buffer_m={BUFFER_M}", f"patches.stride_px={stride}", f"patches.edge={edge}")
     specs = [
         SceneSpec(
             f"s{i}",

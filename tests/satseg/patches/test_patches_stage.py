@@ -35,7 +35,7 @@ def rows(patch_set: PatchSet, *splits: str) -> list[dict[str, Any]]:
 def test_patches_are_the_pixels_and_labels_of_the_whole_scene(
     town: str, versions: Versions, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, cell_bytes: int
 ) -> None:
-    monkeypatch.setattr("satseg.patches.extract.CELL_BYTES", cell_bytes)
+    monkeypatch.setattr("satseg.patches.cells.CELL_BYTES", cell_bytes)
     patch_set = opened(workspace, patch(workspace))
     images = {scene: whole_image(versions, scene) for scene in ("east", "north")}
     masks = {scene: whole_mask(versions, scene) for scene in ("east", "north")}

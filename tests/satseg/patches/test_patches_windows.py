@@ -5,12 +5,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from satseg.config.patches import PatchConfig
+from satseg.config.patches import Edge, PatchConfig
+from satseg.patches.scene_layout import SceneLayout
 from satseg.patches.windows import (
     HeldOut,
     Margin,
     SceneBlocks,
-    SceneLayout,
     Window,
     axis_edges,
     axis_starts,
@@ -32,9 +32,11 @@ def within_reach(windows: list[Window], blocks: SceneBlocks, size: int, margin: 
     return painted[pad:, pad:]
 
 
-def layout(blocks: SceneBlocks, size: int, stride: int, margin: Margin, foreign: HeldOut | None = None) -> list[Window]:
-    config = PatchConfig(size_px=size, stride_px=stride, block_px=size * 8)
-    return SceneLayout(blocks, foreign or HeldOut(no_rects(), no_rects()), margin, config).windows()
+def layout(  # noqa: PLR0917
+    blocks: SceneBlocks, size: int, stride: int, margin: Margin, foreign: HeldOut | None = None, edge: Edge = "shift"
+) -> list[Window]:
+    config = PatchConfig(size_px=size, stride_px=stride, block_px=size * 8, edge=edge)
+    return list(SceneLayout(blocks, foreign or HeldOut(no_rects(), no_rects()), margin, config).windows())
 
 
 @st.composite
@@ -49,10 +51,12 @@ def divided_scenes(draw: st.DrawFn) -> tuple[SceneBlocks, int, int, Margin]:
 
 
 @settings(max_examples=80, deadline=None)
-@given(divided_scenes())
-def test_no_kept_window_comes_within_the_buffer_of_a_held_out_one(case: tuple[SceneBlocks, int, int, Margin]) -> None:
+@given(divided_scenes(), st.sampled_from(["shift", "pad", "drop"]))
+def test_no_kept_window_comes_within_the_buffer_of_a_held_out_one(
+    case: tuple[SceneBlocks, int, int, Margin], edge: Edge
+) -> None:
     blocks, size, stride, margin = case
-    windows = layout(blocks, size, stride, margin)
+    windows = layout(blocks, size, stride, margin, edge=edge)
     kept = {split: [w for w in windows if w.split == split and not w.reason] for split in ("train", "val", "test")}
     for split, held in (("train", kept["val"] + kept["test"]), ("val", kept["test"])):
         forbidden = within_reach(held, blocks, size, margin)
