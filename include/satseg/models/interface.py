@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 MODEL_FILE = "model.keras"
 DESCRIPTION_FILE = "model.json"
+IGNORED = 255  # value of mask pixels that count in no loss and no score
 
 
 class ModelDescription(BaseModel):

@@ -5,6 +5,7 @@ Raw pixels (N, H, W, C) in, probabilities (N, H, W, K) float32 out; H and W are 
 
 import json
 import os
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import ZipFile
@@ -23,6 +24,8 @@ class SegmentationModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         import tensorflow as tf
         import tf_keras
 
+        description = json.loads(Path(context.artifacts["description"]).read_text(encoding="utf-8"))
+        self._bands, self._mean = description["bands"], np.asarray(description["mean"], np.float32)
         # load_model would read the weights inside the archive, where each backward seek starts over: 10 times slower
         with ZipFile(context.artifacts["model"]) as archive, TemporaryDirectory(prefix="satseg-") as unpacked:
             network = tf_keras.saving.deserialize_keras_object(json.loads(archive.read("config.json")))
@@ -33,8 +36,14 @@ class SegmentationModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
 
     # MLflow warns at each load about any type of model_input but this one
     def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Any:
-        """Return the probabilities of raw pixels."""
-        return self._predict(np.asarray(model_input, dtype=np.float32)).numpy()
+        """Return the probabilities of raw pixels; pixels that are no number count as average ones."""
+        pixels = np.asarray(model_input, dtype=np.float32)
+        if pixels.ndim != 4 or pixels.shape[3] != len(self._bands) or pixels.shape[1] % 32 or pixels.shape[2] % 32:
+            raise ValueError(
+                f"The model takes (N, H, W, {len(self._bands)}) with H and W multiples of 32 and bands "
+                f"{', '.join(self._bands)}; it was given {pixels.shape}."
+            )
+        return self._predict(np.where(np.isfinite(pixels), pixels, self._mean)).numpy()
 
 
 mlflow.models.set_model(SegmentationModel())

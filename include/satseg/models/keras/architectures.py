@@ -1,39 +1,30 @@
-"""Networks of segmentation_models as satseg trains them."""
+"""The networks satseg trains: LinkNet and U-Net of segmentation_models, MAnet of our own."""
 
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from satseg.config.training import TrainingConfig
 from satseg.errors import BadDataError, ConfigurationError, TemporaryError
 from satseg.models.backbones import check_backbone
+from satseg.models.keras.encoder_weights import PRETRAINED_BANDS, adapt_bands, encoder_input
+from satseg.models.keras.manet import build_manet
 from satseg.models.keras.portable import portable_network
 from satseg.models.keras.runtime import keras, segmentation_models
 
-_PRETRAINED_BANDS = 3
+# how segmentation_models and manet.py begin the names of decoder layers; those without follow on one of these
+_DECODER_NAMES = ("decoder_", "center_block")
 
 
-def fit_bands(weights: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return weights of an RGB network for another number of bands, repeating R, G, B along the band axis.
-
-    Kernels are scaled by 3/N so that the first layer's response keeps its size.
-    """
-    if weights.shape == shape:
-        return weights
-    axis = next(index for index, (old, new) in enumerate(zip(weights.shape, shape, strict=True)) if old != new)
-    repeated: NDArray[Any] = np.take(weights, np.arange(shape[axis]) % weights.shape[axis], axis=axis)
-    return repeated * (weights.shape[axis] / shape[axis]) if weights.ndim == 4 else repeated
-
-
-def _library_network(config: TrainingConfig, bands: int, channels: int, encoder_weights: str | None) -> Any:
-    library = segmentation_models()
-    build = {"linknet": library.Linknet, "unet": library.Unet}[config.architecture]
+def _plain_network(config: TrainingConfig, bands: int, channels: int, encoder_weights: str | None) -> Any:
+    """Build a network that takes what its encoder was made for, without normalisation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "expects 3 input channels"
+        if config.architecture == "manet":
+            return build_manet(config.backbone, bands, channels, config.manet_head_channels, encoder_weights)
+        library = segmentation_models()
+        build = {"linknet": library.Linknet, "unet": library.Unet}[config.architecture]
         return build(
             config.backbone,
             input_shape=(None, None, bands),
@@ -50,7 +41,7 @@ def _pretrained_network(config: TrainingConfig, channels: int) -> Any:
             f"training.encoder_weights: '{source}' is neither null, 'imagenet' nor an existing weights file."
         )
     try:
-        return _library_network(config, _PRETRAINED_BANDS, channels, source)
+        return _plain_network(config, PRETRAINED_BANDS, channels, source)
     except Exception as error:  # Keras reports a failed download as a bare Exception
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if source == "imagenet" and "fetch" in reason.lower():
@@ -66,7 +57,16 @@ def build_network(
 ) -> Any:
     """Build the network of a training: raw pixels (N, H, W, bands) in, probabilities (N, H, W, channels) out.
 
-    Initial weights follow Keras' random seed; see `keras.utils.set_random_seed`.
+    H and W are multiples of 32. Inside: normalisation, then the encoder with features at 1/2 … 1/32 of the size, then
+    the decoder. Millions of parameters with three bands and one class:
+
+    | | linknet | unet | manet |
+    |---|---|---|---|
+    | efficientnetb0 | 6.1 | 10.1 | 13.2 |
+    | resnet18 | 11.5 | 14.3 | 17.5 |
+
+    Initial weights follow Keras' random seed (`keras.utils.set_random_seed`). With `encoder_weights` the encoder starts
+    from weights for three bands; `encoder_weights.py` says what other numbers of bands get.
 
     Raises:
         ConfigurationError: unknown backbone or missing weights file.
@@ -75,15 +75,25 @@ def build_network(
     """
     check_backbone(config.backbone)
     if config.encoder_weights is None:
-        network = _library_network(config, bands, channels, None)
-    else:
-        network = _pretrained_network(config, channels)
-        if bands != _PRETRAINED_BANDS:
-            wider = _library_network(config, bands, channels, None)
-            pairs = zip(network.get_weights(), wider.get_weights(), strict=True)
-            wider.set_weights([fit_bands(trained, fresh.shape) for trained, fresh in pairs])
-            network = wider
-    return portable_network(network, mean, std, config.batch_norm_momentum)
+        return portable_network(_plain_network(config, bands, channels, None), mean, std, config.batch_norm_momentum)
+    expected = encoder_input(config.backbone)
+    network = _pretrained_network(config, channels)
+    if bands != PRETRAINED_BANDS or expected.order != (0, 1, 2):
+        network = adapt_bands(network, _plain_network(config, bands, channels, None), expected.order)
+    return portable_network(network, *expected.normalisation(mean, std), config.batch_norm_momentum)
+
+
+def encoder_layers(network: Any) -> list[Any]:
+    """Return the layers of a network that belong to its encoder."""
+    encoder: list[Any] = []
+    decoder: set[str] = set()
+    for layer in network.layers:  # parents come first
+        parents = {parent.layer.name for node in layer.inbound_nodes for parent in node.parent_nodes}
+        if layer.name.startswith(_DECODER_NAMES) or parents & decoder:
+            decoder.add(layer.name)
+        else:
+            encoder.append(layer)
+    return encoder
 
 
 def set_batch_norm_momentum(network: Any, momentum: float) -> None:

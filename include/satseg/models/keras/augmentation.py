@@ -1,81 +1,70 @@
-"""Random changes of training windows, inside the TensorFlow graph, each a function of its seed alone."""
+"""Random changes of training windows inside the TensorFlow graph; docs/augmentation.md shows each."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from satseg.config.training import TrainingConfig
+from satseg.models.interface import IGNORED
+from satseg.models.keras.chances import Chance
+from satseg.models.keras.geometry import geometry
+from satseg.models.keras.photometry import PixelRange, photometry, weather
+from satseg.models.keras.rows import as_image, as_rows, row_of
 from satseg.models.keras.runtime import tf
 
-_SIX_SIGMA = 6.0
 
+class Augmentation(NamedTuple):
+    """What happens to a window, and then to the batch it is in; both are functions of their arguments alone.
 
-@dataclass(frozen=True)
-class PixelRange:
-    """What pixel values mean: span of the full range per band, and bounds of the type (none for floats)."""
-
-    span: tuple[float, ...]
-    bounds: tuple[float, float] | None
-
-    @classmethod
-    def of(cls, dtype: str, std: Sequence[float]) -> "PixelRange":
-        """Return 0..255 for uint8; six standard deviations for other types, which rarely use their whole range."""
-        kind = np.dtype(dtype)
-        span = (255.0,) * len(std) if kind == np.uint8 else tuple(_SIX_SIGMA * deviation for deviation in std)
-        if kind.kind not in "iu":
-            return cls(span, None)
-        return cls(span, (float(np.iinfo(kind).min), float(np.iinfo(kind).max)))
-
-
-def _if(chosen: Any, change: Callable[[Any], Any], image: Any, mask: Any) -> tuple[Any, Any]:
-    changed: tuple[Any, Any] = tf.cond(chosen, lambda: (change(image), change(mask)), lambda: (image, mask))
-    return changed
-
-
-def geometry(config: TrainingConfig) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
-    """Return a function (image (H, W, C), mask (H, W) uint8, chance (5,)) → both flipped and turned alike."""
-    flip, rotate = "flip" in config.augmentations, "rotate90" in config.augmentations
-
-    def change(image: Any, mask: Any, chance: Any) -> tuple[Any, Any]:
-        if not (flip or rotate):
-            return image, mask
-        # a transposition and two reversals, each done or not, make all eight positions of a square
-        transposed, upside_down, mirrored = chance[0] < 0.5, chance[1] < 0.5, chance[2] < 0.5
-        if not flip:  # quarter turns alone: an even number of the three
-            mirrored = tf.math.logical_xor(transposed, upside_down)
-        mask = tf.cast(mask[..., tf.newaxis], image.dtype)  # oneDNN complains about integers on many processors
-        if rotate:
-            image, mask = _if(transposed, lambda window: tf.transpose(window, (1, 0, 2)), image, mask)
-        image, mask = _if(upside_down, lambda window: tf.reverse(window, (0,)), image, mask)
-        image, mask = _if(mirrored, lambda window: tf.reverse(window, (1,)), image, mask)
-        return image, tf.cast(mask[..., 0], tf.uint8)
-
-    return change
-
-
-def photometry(config: TrainingConfig, pixels: PixelRange) -> Callable[[Any, Any], Any]:
-    """Return a function (images (N, H, W, C) float32, chance (N, 5)) → images with other contrast and brightness.
-
-    Contrast turns about each image's own mean; values stay within the pixel type's bounds.
+    Attributes:
+        window: (image (H, W, C) float32, mask (H, W) uint8, chance) → both changed.
+        batch: (images (N, H, W, C) float32, chance (N, …)) → images changed; values are changed faster in batches.
     """
-    contrast = config.contrast if "contrast" in config.augmentations else 0.0
-    brightness = config.brightness if "brightness" in config.augmentations else 0.0
 
-    def change(images: Any, chance: Any) -> Any:
-        if contrast == brightness == 0.0:
-            return images
-        signed = (2.0 * chance - 1.0)[:, tf.newaxis, tf.newaxis, :]
-        factor = 1.0 + contrast * signed[..., 3:4]
-        average = tf.reduce_mean(images, axis=(1, 2), keepdims=True)
-        shift = average * (1.0 - factor) + brightness * signed[..., 4:5] * tf.constant(pixels.span, tf.float32)
-        images = images * factor + shift
-        return images if pixels.bounds is None else tf.clip_by_value(images, *pixels.bounds)
-
-    return change
+    window: Callable[[Any, Any, Any], tuple[Any, Any]]
+    batch: Callable[[Any, Any], Any]
 
 
-def chances(seed: Any) -> Any:
-    """Return five numbers in 0..1 that depend on the seed (2,) int64 alone."""
-    return tf.random.stateless_uniform((5,), seed)
+def augmentation(config: TrainingConfig, pixels: PixelRange, mean: tuple[float, ...]) -> Augmentation:
+    """Return the changes a training asks for.
+
+    Args:
+        config: which changes, and how far they go.
+        pixels: what pixel values mean.
+        mean: per band; shown where a part of the window is hidden.
+    """
+    move, blur = geometry(config), weather(config, pixels)
+    hide = "cutout" in config.augmentations
+
+    def window(image: Any, mask: Any, chance: Any) -> tuple[Any, Any]:
+        image, mask = move(image, mask, chance)
+        image = blur(image, chance)
+        if not hide:
+            return image, mask
+        chosen = chance[Chance.HIDDEN] < config.strength.chance
+        hidden: tuple[Any, Any] = tf.cond(
+            chosen, lambda: _with_hidden_square(image, mask, chance, config, mean), lambda: (image, mask)
+        )
+        return hidden
+
+    return Augmentation(window, photometry(config, pixels))
+
+
+def _with_hidden_square(
+    image: Any, mask: Any, chance: Any, config: TrainingConfig, mean: tuple[float, ...]
+) -> tuple[Any, Any]:
+    """Hide a square behind the mean colour; the loss ignores it, for nothing can be learnt where nothing is seen.
+
+    Source: DeVries and Taylor 2017, Improved regularization of convolutional neural networks with cutout.
+    """
+    half = 0.5 * config.strength.cutout * chance[Chance.HIDDEN_SIDE]
+
+    def within(centre: Any, size: int) -> Any:
+        places = (tf.range(size, dtype=tf.float32) + 0.5) / size
+        return tf.abs(places - centre) < half
+
+    height, width, bands = image.shape
+    rows, cols = within(chance[Chance.HIDDEN_ROW], height), within(chance[Chance.HIDDEN_COL], width)
+    colour = row_of(tf.constant(mean, image.dtype), width)
+    shown = tf.where(rows[:, tf.newaxis] & tf.repeat(cols, bands)[tf.newaxis], colour, as_rows(image))
+    hidden = rows[:, tf.newaxis] & cols[tf.newaxis]
+    return as_image(shown, bands), tf.where(hidden, tf.constant(IGNORED, mask.dtype), mask)

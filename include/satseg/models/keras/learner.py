@@ -1,7 +1,6 @@
 """A network that learns from a patch set, step by step; the loop around it lives in `satseg.training`."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,12 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satseg.config.training import TrainingConfig
-from satseg.errors import BadDataError, ConfigurationError
+from satseg.errors import BadDataError
 from satseg.models.interface import DESCRIPTION_FILE, MODEL_FILE, ModelDescription
+from satseg.models.keras.architectures import encoder_layers
+from satseg.models.keras.devices import choose_device
 from satseg.models.keras.input_pipeline import WindowReader, training_batches, validation_batches
 from satseg.models.keras.load import KerasSegmenter
-from satseg.models.keras.losses import LOSSES, batch_confusion
-from satseg.models.keras.runtime import keras, tf
+from satseg.models.keras.losses import batch_confusion, class_weights, loss_function
+from satseg.models.keras.out_of_memory import out_of_memory_explained
+from satseg.models.keras.portable import copy_network
+from satseg.models.keras.runtime import tf
+from satseg.models.keras.updates import Updates
 from satseg.patches.patchset import PatchSet
 from satseg.storage.atomic import write_json
 
@@ -28,67 +32,57 @@ class Validation(NamedTuple):
     confusion: NDArray[np.int64]
 
 
-@contextmanager
-def _out_of_memory_explained(config: TrainingConfig) -> Iterator[None]:
-    try:
-        yield
-    except tf.errors.ResourceExhaustedError as error:
-        raise ConfigurationError(
-            f"Out of memory with training.batch_size {config.batch_size} and {config.backbone}. "
-            "Lower it, for example --set training.batch_size=" + f"{max(1, config.batch_size // 2)}, "
-            "or take a smaller backbone or patches.size_px."
-        ) from error
-
-
 class KerasLearner:
     """Network, optimiser and data of one training."""
 
-    def __init__(self, network: Any, patch_set: PatchSet, config: TrainingConfig) -> None:
+    def __init__(
+        self, network: Any, patch_set: PatchSet, config: TrainingConfig, devices: Sequence[str] | None = None
+    ) -> None:
         """Open train and val windows of the patch set.
 
+        Args:
+            network: of `build_network` or `load_network`; in half precision or on several devices a copy learns.
+            patch_set: to learn from.
+            config: how to learn.
+            devices: to share each batch between; None takes all visible GPUs.
+
         Raises:
-            BadDataError: one of the splits is empty.
+            BadDataError: one of the splits is empty, or the network was made for other bands.
+            ConfigurationError: class weights or devices do not fit.
         """
-        self.network = network
         self.config = config
-        self._train = self._reader(patch_set, "train")
-        self._val = self._reader(patch_set, "val")
-        draws = int(self._train.weights.sum())
-        self._draws_per_epoch = draws if config.steps_per_epoch is None else config.steps_per_epoch * config.batch_size
+        self._size_px = patch_set.size_px
+        _check_bands(network, patch_set)
+        self._train = self._reader(patch_set, "train", config.cache_mib)
+        self._val = self._reader(patch_set, "val", 0)
+        self._device = choose_device(config, devices)
+        self._loss = loss_function(config, class_weights(config, patch_set.statistics.class_weights))
+        self._draws_per_epoch = self._count_draws()
         self.steps_per_epoch = -(-self._draws_per_epoch // config.batch_size)
-        self._loss = LOSSES[config.loss]
-        self._optimizer = keras.optimizers.legacy.Adam(learning_rate=config.learning_rate)
-        self._optimizer._create_all_weights(network.trainable_variables)
-        self._generators = [
-            layer._random_generator._generator for layer in network.layers if isinstance(layer, keras.layers.Dropout)
-        ]
-        size, channels = patch_set.size_px, patch_set.channels
-        batch = (tf.TensorSpec((None, size, size, channels), tf.float32), tf.TensorSpec((None, size, size), tf.uint8))
-        with_rate = (*batch, tf.TensorSpec((), tf.float32))
-        self._train_step = tf.function(self._one_step, input_signature=with_rate, autograph=False)
+        with self._device.strategy.scope(), out_of_memory_explained(config, self._size_px):
+            self.network = network if self._device.plain else copy_network(network, self._device.precision)
+            self._updates = Updates(self.network, self._loss, config, self._size_px, self._device)
+        self._encoder_learns = True
+        window = (None, self._size_px, self._size_px)
+        batch = (tf.TensorSpec((*window, patch_set.channels), tf.float32), tf.TensorSpec(window, tf.uint8))
         self._val_step = tf.function(self._measure, input_signature=batch, autograph=False)
 
+    def _count_draws(self) -> int:
+        draws, batch_size = int(self._train.weights.sum()), self.config.batch_size
+        if self.config.steps_per_epoch is not None:
+            return self.config.steps_per_epoch * batch_size
+        # several devices need full batches; the draws have no end
+        return draws if self._device.count == 1 else -(-draws // batch_size) * batch_size
+
     @staticmethod
-    def _reader(patch_set: PatchSet, split: str) -> WindowReader:
+    def _reader(patch_set: PatchSet, split: str, cache_mib: int) -> WindowReader:
         windows = patch_set.windows(split)
         if not len(windows):
             raise BadDataError(
                 f"Patch set {patch_set.id} has no {split} windows. Ingest more labelled scenes, or lower "
                 f"patches.block_px, or raise patches.{split}_fraction, then run `satseg patch` again."
             )
-        return WindowReader(patch_set, windows)
-
-    def _one_step(self, images: Any, masks: Any, learning_rate: Any) -> Any:
-        step = tf.cast(self._optimizer.iterations, tf.int64)
-        for number, generator in enumerate(self._generators):
-            # dropout as a function of the step, so that a resumed training drops the same units
-            generator.reset(tf.stack([step, tf.constant(number, tf.int64), tf.constant(self.config.seed, tf.int64)]))
-        self._optimizer.learning_rate.assign(learning_rate)
-        with tf.GradientTape() as tape:
-            loss = self._loss(masks, self.network(images, training=True))
-        variables = self.network.trainable_variables
-        self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return loss
+        return WindowReader(patch_set, windows, cache_mib)
 
     def _measure(self, images: Any, masks: Any) -> tuple[Any, Any]:
         probabilities = self.network(images, training=False)
@@ -97,28 +91,48 @@ class KerasLearner:
     @property
     def steps_done(self) -> int:
         """Optimiser steps since the start of the training."""
-        return int(self._optimizer.iterations.numpy())
+        return self._updates.done
+
+    def set_encoder_trainable(self, trainable: bool) -> None:
+        """Freeze the encoder or set it free; its batch normalisations use their statistics while frozen.
+
+        The optimiser's state of frozen weights stays as it is. This is no part of `state`: repeat it after `restore`.
+        """
+        if trainable == self._encoder_learns:
+            return
+        for layer in encoder_layers(self.network):
+            layer.trainable = trainable
+        self._encoder_learns = trainable
+        self._updates.trace()
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Any]:
-        """Yield the batches of an epoch (from 1), leaving out the first steps."""
+        """Yield the batches of an epoch (from 1), leaving out the first steps.
+
+        With `steps_per_execution` one item holds that many full batches where there are as many left.
+
+        Raises:
+            ConfigurationError: a batch does not fit into memory.
+        """
         skipped = min(first_step * self.config.batch_size, self._draws_per_epoch)
         if skipped < self._draws_per_epoch:
             first = (epoch - 1) * self._draws_per_epoch + skipped
-            yield from training_batches(self._train, self.config, first, self._draws_per_epoch - skipped)
+            with out_of_memory_explained(self.config, self._size_px):
+                yield from training_batches(self._train, self.config, first, self._draws_per_epoch - skipped)
 
     def step(self, batch: Any, learning_rate: float) -> float:
-        """Learn from one batch and return its loss before the update.
+        """Learn from one item of `batches` and return its mean loss before the updates.
 
         Raises:
             ConfigurationError: the batch does not fit into memory.
         """
-        with _out_of_memory_explained(self.config):
-            return float(self._train_step(*batch, learning_rate))
+        with out_of_memory_explained(self.config, self._size_px):
+            images, masks = batch
+            return self._updates.run(images, masks, learning_rate)
 
     def validate(self) -> Validation:
         """Measure the whole val split."""
         losses, windows, confusion = 0.0, 0, np.zeros((), np.int64)
-        with _out_of_memory_explained(self.config):
+        with out_of_memory_explained(self.config, self._size_px):
             for images, masks in validation_batches(self._val, self.config.batch_size):
                 loss, cells = self._val_step(images, masks)
                 losses += float(loss) * len(images)
@@ -136,19 +150,30 @@ class KerasLearner:
 
     def state(self) -> Arrays:
         """Return weights and optimiser state."""
-        optimizer = {f"o{place:05d}": array for place, array in enumerate(self._optimizer.get_weights())}
-        return self.weights() | optimizer
+        return self.weights() | self._updates.state()
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Set what `state` returned."""
         self.set_weights(state)
-        self._optimizer.set_weights([state[name] for name in sorted(state) if name.startswith("o")])
+        self._updates.restore(state)
+
+    def _exported(self) -> Any:
+        return self.network if self._device.plain and self._encoder_learns else copy_network(self.network)
 
     def segmenter(self, description: ModelDescription) -> KerasSegmenter:
-        """Return the network as it is now, to predict with."""
-        return KerasSegmenter(self.network, description)
+        """Return the network as it is now, to predict with in float32."""
+        return KerasSegmenter(self._exported(), description)
 
     def save(self, folder: Path, description: ModelDescription) -> None:
-        """Write model.keras (without optimiser) and, last, model.json into an existing folder."""
-        self.network.save(folder / MODEL_FILE)
+        """Write model.keras (float32, without optimiser) and, last, model.json into an existing folder."""
+        self._exported().save(folder / MODEL_FILE)
         write_json(folder / DESCRIPTION_FILE, description.model_dump(mode="json"))
+
+
+def _check_bands(network: Any, patch_set: PatchSet) -> None:
+    bands = network.input_shape[-1]
+    if bands != patch_set.channels:
+        raise BadDataError(
+            f"The network takes {bands} bands and patch set {patch_set.id} has {patch_set.channels} "
+            f"({', '.join(patch_set.bands)}). Choose a patch set made of the model's bands, or train a new model."
+        )

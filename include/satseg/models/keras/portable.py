@@ -90,3 +90,26 @@ def portable_network(network: Any, mean: Sequence[float], std: Sequence[float], 
         if layer.weights:
             layer.set_weights(network.get_layer(layer.name).get_weights())
     return rebuilt
+
+
+def copy_network(network: Any, precision: str = "float32") -> Any:
+    """Copy a network of `portable_network` with all layers free to learn, computing in another number format.
+
+    Weights, normalisation, attention and probabilities stay float32. In the scope of a strategy the copy's weights are
+    the strategy's.
+
+    Args:
+        network: to copy.
+        precision: 'float32', 'mixed_float16' or 'mixed_bfloat16'.
+    """
+    config = network.get_config()
+    whole = {NORMALISATION, *(output[0] for output in config["output_layers"])}
+    for layer in config["layers"]:
+        if layer["class_name"] == "InputLayer":
+            continue
+        layer["config"]["trainable"] = True
+        if layer["class_name"] not in ("Softmax", "TFOpLambda", "SlicingOpLambda"):
+            layer["config"]["dtype"] = "float32" if layer["name"] in whole else precision
+    copy = keras.Model.from_config(config)
+    copy.set_weights(network.get_weights())
+    return copy
