@@ -34,9 +34,8 @@ for project in projects():
         )
         # none_failed: a night without new scenes is tested too, and says so
         scenes = scenes_of("list_scenes")
-        test = stage_task(
-            project, "drift-test", ["--night", NIGHT], task_id="test", scenes=scenes, trigger_rule="none_failed"
-        )
+        night = ["{{ '--force' if params.replace else '' }}", "--may-be-empty", "--night", NIGHT]
+        test = stage_task(project, "drift-test", night, task_id="test", scenes=scenes, trigger_rule="none_failed")
         report = stage_task(project, "drift-report", ["--night", NIGHT], task_id="report")
         sensor = DriftSensor(
             task_id="drift_sensor", project=project.name, night=NIGHT, poke_interval=30, timeout=timedelta(hours=1)

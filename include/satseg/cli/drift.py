@@ -66,6 +66,10 @@ def test(  # noqa: PLR0917 - options of a command
     scene: Annotated[
         list[str] | None, typer.Option("--scene", metavar="ID", help="Test only these scenes; repeatable.")
     ] = None,
+    may_be_empty: Annotated[
+        bool, typer.Option("--may-be-empty", help="Without any profile, record a night without new scenes.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the night's result about other scenes.")] = False,
     project: ProjectOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -74,14 +78,16 @@ def test(  # noqa: PLR0917 - options of a command
     """Compare a profiled night with the scenes the champion was trained on.
 
     Kolmogorov-Smirnov distance per feature, null distribution by dealing whole scenes (or blocks) anew, Holm's
-    correction over the features and an effect floor. "No drift" ends with exit code 0, like drift.
+    correction over the features and an effect floor. "No drift" ends with exit code 0, like drift. A night that was
+    decided on other scenes keeps its result (exit code 4); --force replaces it.
 
     Example: `satseg drift test --night 2026-03-31`
     """
     from satseg.drift import compare
 
     what, workspace = project_and_workspace(project, overrides)
-    run_stage(compare.run, DriftTestSpec(project=what, night=night, scenes=scene), workspace, as_json, result)
+    spec = DriftTestSpec(project=what, night=night, scenes=scene, may_be_empty=may_be_empty, force=force)
+    run_stage(compare.run, spec, workspace, as_json, result, lambda outcome: outcome.kept)
 
 
 def report(

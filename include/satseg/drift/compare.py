@@ -1,5 +1,6 @@
 """Test a night: its scenes against the scenes the champion was trained on."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,15 @@ import pandas as pd
 
 from satseg.config.project import ProjectConfig
 from satseg.drift.decision import Decision, decide
-from satseg.drift.nights import PAGE_FILE, PROFILE_FILE, check_night, scene_profiles, write_report
+from satseg.drift.nights import (
+    PAGE_FILE,
+    PROFILE_FILE,
+    check_night,
+    read_report,
+    scene_profiles,
+    tested_nights,
+    write_report,
+)
 from satseg.drift.profile import ProfileKind, read_profile, write_profile
 from satseg.drift.reference import Champion, champion_of, reference_profile
 from satseg.errors import ConfigurationError, NotFoundError
@@ -21,21 +30,46 @@ FEATURES_NAMED = 3
 def run(spec: DriftTestSpec, workspace: Workspace) -> DriftResult:
     """Decide whether a night drifted and write profile.parquet and report.json; the same inputs give the same result.
 
+    A result about other scenes is evidence, maybe of a running retraining: it is kept unless the spec says `force`.
+
     Raises:
-        NotFoundError: a scene asked for has no profile of this night.
+        NotFoundError: a scene asked for has no profile of this night, or none at all has one.
         ConfigurationError: a profile was made with other drift settings.
     """
     project = spec.project
     folder = workspace.drift_night(project.name, check_night(spec.night))
     with exclusive(workspace.lock(f"drift-{project.name}-{spec.night}"), f"Night {spec.night}"):
         remove_stale_temps(folder)
-        night = _night_profile(workspace, project, spec.night, spec.scenes)
-        if not night.empty:
-            write_profile(folder / PROFILE_FILE, night, ProfileKind.of(project))
-        result = _tested(workspace, project, spec.night, night)
+        night = _night_profile(workspace, project, spec)
+        result, compared = _Comparison(workspace, project, spec.night, champion_of(workspace, project.name)).test(night)
+        earlier = None if spec.force else _decided_before(workspace, project, spec.night)
+        if earlier is not None and set(earlier.scenes) != set(result.scenes):
+            return _kept(earlier, night)
+        if not compared.empty:
+            write_profile(folder / PROFILE_FILE, compared, ProfileKind.of(project))
         (folder / PAGE_FILE).unlink(missing_ok=True)  # an older page would tell another result
         write_report(workspace, project.name, result)
     return result
+
+
+def _decided_before(workspace: Workspace, project: ProjectConfig, night: str) -> DriftResult | None:
+    if night not in tested_nights(workspace, project.name):
+        return None
+    earlier = read_report(workspace, project.name, night)
+    return earlier if earlier.verdict in {"drift", "no drift"} else None
+
+
+def _scenes_of(profile: pd.DataFrame) -> set[str]:
+    return set() if profile.empty else set(profile["scene"])
+
+
+def _kept(earlier: DriftResult, night: pd.DataFrame) -> DriftResult:
+    asked = ", ".join(sorted(_scenes_of(night))) or "no scene"
+    message = (
+        f"Night {earlier.night} was tested on {', '.join(earlier.scenes)} ({earlier.verdict}); that result is kept, "
+        f"and {asked} was not tested. Give another --night, or replace it with --force."
+    )
+    return earlier.model_copy(update={"message": message, "kept": True})
 
 
 def night_random(project: ProjectConfig, night: str) -> np.random.Generator:
@@ -58,15 +92,15 @@ def compared_profiles(
             f"Night {result.night} was tested with other drift settings. Run `satseg drift profile` and "
             f"`satseg drift test --night {result.night}` again."
         )
-    return _without(reference_profile(workspace, project, result.reference_version), night), night
+    return reference_profile(workspace, project, result.reference_version), night
 
 
-def _without(reference: pd.DataFrame, night: pd.DataFrame) -> pd.DataFrame:
-    # a scene of the night that was also trained on would be compared with itself
-    return reference[~reference["checksum"].isin(set(night["checksum"]))]
+def _without(profile: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    return profile[~profile["checksum"].isin(set(other["checksum"]))]
 
 
-def _night_profile(workspace: Workspace, project: ProjectConfig, night: str, scenes: list[str] | None) -> pd.DataFrame:
+def _night_profile(workspace: Workspace, project: ProjectConfig, spec: DriftTestSpec) -> pd.DataFrame:
+    night, scenes = spec.night, spec.scenes
     folder = scene_profiles(workspace, project.name, night)
     known = {path.stem: path for path in sorted(folder.glob("[!.]*.parquet"))}
     wanted = sorted(known if scenes is None else set(scenes))
@@ -74,6 +108,11 @@ def _night_profile(workspace: Workspace, project: ProjectConfig, night: str, sce
         raise NotFoundError(
             f"No profile of {', '.join(missing)} for night {night} (there is {', '.join(known) or 'none'}). "
             f"Run `satseg drift profile --night {night} --scene {missing[0]}` first."
+        )
+    if not wanted and not spec.may_be_empty:
+        raise NotFoundError(
+            f"No scene has a profile for night {night}. Run `satseg drift profile --night {night} --scene ID` first, "
+            "or say --may-be-empty when no scene came."
         )
     parts = [part for scene in wanted if not (part := _scene_profile(known[scene], project, night)).empty]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
@@ -89,38 +128,64 @@ def _scene_profile(path: Path, project: ProjectConfig, night: str) -> pd.DataFra
     return profile
 
 
-def _tested(workspace: Workspace, project: ProjectConfig, night: str, profile: pd.DataFrame) -> DriftResult:
-    if profile.empty:
-        return _undecided(night, "no new scenes", "no new scenes to compare", [])
-    scenes = sorted(profile["scene"].unique())
-    champion = champion_of(workspace, project.name)
-    if champion is None:
-        reason = f"{project.name} has no champion yet, so there is nothing to compare with; promote a model first"
-        return _undecided(night, "not enough reference", reason, scenes)
-    reference = _without(reference_profile(workspace, project, champion.dataset_version), profile)
-    if reference.empty:
-        reason = f"no labelled scene of {champion.dataset_version} is left besides the night's own"
-        return _undecided(night, "not enough reference", reason, scenes, champion)
-    decision = decide(reference, profile, ProfileKind.of(project).features, project.drift, night_random(project, night))
-    if decision.permuted is None:
-        return _undecided(night, "not enough reference", decision.explanation, scenes, champion, decision.warnings)
-    return DriftResult(
-        message=_message(night, decision, project.drift.min_effect),
-        warnings=decision.warnings,
-        night=night,
-        verdict="drift" if decision.drifted else "no drift",
-        drifted=decision.drifted,
-        p_value=min(feature.p_adjusted for feature in decision.features),
-        features=decision.features,
-        scenes=scenes,
-        reference_version=champion.dataset_version,
-        champion=champion.label,
-        permuted=decision.permuted,
-        correction=decision.correction,
-        false_alarm_bound=decision.false_alarm_bound,
-        reference_scenes=int(reference["scene"].nunique()),
-        patches={"reference": len(reference), "night": len(profile)},
-    )
+@dataclass(frozen=True)
+class _Comparison:
+    """A night against the reference of a champion."""
+
+    workspace: Workspace
+    project: ProjectConfig
+    night: str
+    champion: Champion | None
+
+    def test(self, profile: pd.DataFrame) -> tuple[DriftResult, pd.DataFrame]:
+        """Return the result, and the part of the night's profile it rests on."""
+        if profile.empty:
+            return _undecided(self.night, "no new scenes", "no new scenes to compare", []), profile
+        scenes, champion = sorted(_scenes_of(profile)), self.champion
+        if champion is None:
+            reason = (
+                f"{self.project.name} has no champion yet, so there is nothing to compare with; promote a model first"
+            )
+            return _undecided(self.night, "not enough reference", reason, scenes), profile
+        reference = reference_profile(self.workspace, self.project, champion.dataset_version)
+        # what the champion learned from is the reference, however lately it came
+        new = _without(profile, reference)
+        if new.empty:
+            reason = f"champion {champion.label} was trained on {', '.join(scenes)}"
+            return _undecided(self.night, "no new scenes", reason, [], champion), new
+        if reference.empty:
+            reason = f"{champion.dataset_version} holds no labelled scene"
+            return _undecided(self.night, "not enough reference", reason, scenes, champion), new
+        known = sorted(_scenes_of(profile) - _scenes_of(new))
+        warnings = [f"Left out, the champion was trained on them: {', '.join(known)}."] if known else []
+        return self._decided(reference, new, champion, warnings), new
+
+    def _decided(
+        self, reference: pd.DataFrame, new: pd.DataFrame, champion: Champion, warnings: list[str]
+    ) -> DriftResult:
+        project, night, scenes = self.project, self.night, sorted(_scenes_of(new))
+        random = night_random(project, night)
+        decision = decide(reference, new, ProfileKind.of(project).features, project.drift, random)
+        warnings = [*warnings, *decision.warnings]
+        if decision.permuted is None:
+            return _undecided(night, "not enough reference", decision.explanation, scenes, champion, warnings)
+        return DriftResult(
+            message=_message(night, decision, project.drift.min_effect),
+            warnings=warnings,
+            night=night,
+            verdict="drift" if decision.drifted else "no drift",
+            drifted=decision.drifted,
+            p_value=min(feature.p_adjusted for feature in decision.features),
+            features=decision.features,
+            scenes=scenes,
+            reference_version=champion.dataset_version,
+            champion=champion.label,
+            permuted=decision.permuted,
+            correction=decision.correction,
+            false_alarm_bound=decision.false_alarm_bound,
+            reference_scenes=int(reference["scene"].nunique()),
+            patches={"reference": len(reference), "night": len(new)},
+        )
 
 
 def _undecided(  # noqa: PLR0917 - one call per reason

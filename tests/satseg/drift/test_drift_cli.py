@@ -60,6 +60,7 @@ def test_an_episode_in_the_way_is_a_decision_against(shell) -> None:
         (("episode", "--action", "reopen"), "open or close"),
         (("test", "--night", "today"), "YYYY-MM-DD"),
         (("status", "--night", "2026-03-31"), "has not been tested"),
+        (("test", "--night", "2026-03-31"), "No scene has a profile"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_how_to_mend_it(shell, arguments: tuple[str, ...], words: str) -> None:
@@ -69,7 +70,7 @@ def test_wrong_usage_ends_with_2_and_says_how_to_mend_it(shell, arguments: tuple
 
 
 def test_empty_night_ends_well(shell) -> None:
-    code, out, _ = shell("test", "--night", "2026-03-31")
+    code, out, _ = shell("test", "--night", "2026-03-31", "--may-be-empty")
     assert code == 0 and "no new scenes" in out
     assert "No night" not in shell("show")[1]
 

@@ -12,11 +12,14 @@ from satseg.stages import DriftProfileSpec, DriftResult, DriftTestSpec
 NIGHT = "2026-03-31"
 
 
-def result_of(world, scenes: list[str], only: list[str] | None = None, night: str = NIGHT) -> DriftResult:
+def result_of(
+    world, scenes: list[str], only: list[str] | None = None, night: str = NIGHT, force: bool = False
+) -> DriftResult:
     if scenes:
         spec = DriftProfileSpec(project=world.project, night=night, scenes=scenes)
         profile.run(spec, world.workspace)
-    return compare.run(DriftTestSpec(project=world.project, night=night, scenes=only), world.workspace)
+    spec = DriftTestSpec(project=world.project, night=night, scenes=only, may_be_empty=True, force=force)
+    return compare.run(spec, world.workspace)
 
 
 def haze(pixels: np.ndarray) -> np.ndarray:
@@ -98,22 +101,40 @@ def test_without_a_champion_there_is_not_enough_reference(world) -> None:
     assert result.scenes == ["north"]
 
 
-def test_unlabelled_scenes_and_the_nights_own_are_not_reference(world) -> None:
+def test_scenes_the_champion_learned_from_are_reference_and_never_new(world) -> None:
     world.add_towns(range(3), labelled=True)
-    world.versions["v1"].append(world.versions["v2"][-1])
     world.add("unlabelled", world.town(7), labelled=False)
     world.versions["v1"].append(world.versions["v2"][-1])
-    result = result_of(world, ["old_0"])
-    assert result.reference_scenes == 2
+    result = result_of(world, ["old_0", *world.add_towns(range(10, 12), labelled=False)])
+    assert (result.scenes, result.reference_scenes) == (["new_10", "new_11"], 3)
+    assert any("Left out, the champion was trained on them: old_0." in warning for warning in result.warnings)
     reference = pd.read_parquet(world.workspace.drift_reference("town", "v1") / "profile.parquet")
     assert set(reference["scene"]) == {"old_0", "old_1", "old_2"}
 
 
-def test_only_own_scenes_in_the_reference_is_not_enough(world) -> None:
+def test_night_of_nothing_but_training_scenes_has_no_new_scenes(world) -> None:
     world.add_towns(range(2), labelled=True)
     result = result_of(world, ["old_0", "old_1"])
-    assert result.verdict == "not enough reference"
-    assert "besides the night's own" in result.message
+    assert result.verdict == "no new scenes"
+    assert "champion v1 was trained on old_0, old_1" in result.message
+
+
+def test_a_decided_night_is_not_overwritten_by_a_test_of_other_scenes(world) -> None:
+    world.add_towns(range(6), labelled=True)
+    alarm = result_of(world, world.add_towns(range(10, 13), False, haze))
+    assert (alarm.verdict, alarm.kept) == ("drift", False)
+    kept = result_of(world, world.add_towns(range(20, 22), labelled=False))
+    assert (kept.verdict, kept.kept) == ("drift", True)
+    assert "that result is kept, and new_10, new_11, new_12, new_20, new_21 was not tested" in kept.message
+    assert nights.read_report(world.workspace, "town", NIGHT) == alarm
+    assert len(result_of(world, [], force=True).scenes) == 5
+    assert len(nights.read_report(world.workspace, "town", NIGHT).scenes) == 5
+
+
+def test_a_night_that_nobody_profiled_is_refused_unless_it_may_be_empty(world) -> None:
+    with pytest.raises(NotFoundError, match=r"No scene has a profile for night 2026-03-31.*--may-be-empty"):
+        compare.run(DriftTestSpec(project=world.project, night=NIGHT), world.workspace)
+    assert nights.tested_nights(world.workspace, "town") == []
 
 
 def test_too_small_scenes_are_not_enough_reference_never_a_silent_pass(world) -> None:
@@ -126,7 +147,7 @@ def test_too_small_scenes_are_not_enough_reference_never_a_silent_pass(world) ->
 def test_chosen_scenes_alone_are_tested_and_unprofiled_ones_are_named(world) -> None:
     world.add_towns(range(2), labelled=True)
     result_of(world, world.add_towns(range(10, 12), labelled=False))
-    assert result_of(world, [], only=["new_10"]).scenes == ["new_10"]
+    assert result_of(world, [], only=["new_10"], force=True).scenes == ["new_10"]
     with pytest.raises(NotFoundError, match=r"No profile of elsewhere .*new_10, new_11.*drift profile --night"):
         result_of(world, [], only=["elsewhere"])
 
