@@ -21,7 +21,7 @@ $(READY): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
 	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode -r requirements.txt
 	@mkdir -p $(VENV)/tmp  # uv leaves its lock files in TMPDIR
-	@TMPDIR=$(CURDIR)/$(VENV)/tmp VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@TMPDIR="$(CURDIR)/$(VENV)/tmp" VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@rm -rf $(VENV)/tmp
 	@touch $@
 

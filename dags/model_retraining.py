@@ -18,7 +18,8 @@ for project in projects():
         # none_failed: without new labels the newest dataset version is what there is
         plan, finalise = patch_tasks(project, result_of("ingest", "dataset_version"), trigger_rule="none_failed")
         patch_set = ["--patch-set", result_of("finalise", "patch_set")]
-        train = stage_task(project, "train", [*patch_set, "--init-from", "champion"])
+        slots = {"pool_slots": project.training.gpus}
+        train = stage_task(project, "train", [*patch_set, "--init-from", "champion"], **slots)
         new = stage_task(project, "evaluate", [result_of("train", "run_id"), *patch_set], task_id="evaluate_new")
         old = stage_task(project, "evaluate", ["champion", *patch_set], task_id="evaluate_champion")
         register = stage_task(project, "register", [result_of("train", "run_id")])

@@ -33,6 +33,7 @@ class IngestSpec(Spec):
     """Bring a folder of scenes and labels into the dataset."""
 
     source: Path | None = Field(None, description="Folder; default: the project's incoming/ folder.")
+    retry_quarantine: bool = Field(False, description="Check the quarantined scenes again instead of a folder.")
     force: bool = False
 
 
@@ -70,6 +71,8 @@ class PatchSpec(Spec):
     dataset_version: str | None = Field(None, description="Default: the newest.")
     scenes: list[str] = Field([], description="Extract only these (step 'extract').")
     step: Literal["plan", "extract", "finalise", "all"] = "all"
+    threads: int | None = Field(None, ge=1, description="Threads that read and cut; the patches do not depend on it.")
+    preview: bool = Field(False, description="Also draw the patch set and log the pictures to MLflow.")
     force: bool = False
 
 
@@ -81,6 +84,9 @@ class PatchResult(Result):
     scenes: list[str] = Field([], description="Scenes to extract (plan) or extracted.")
     windows: dict[str, int] = Field({}, description="Kept windows by split (train, val, test).")
     changed: bool = True
+    preview: list[str] = Field([], description="Contact sheet and map of splits (PNG), when they were asked for.")
+    preview_run: str | None = Field(None, description="MLflow run that holds them.")
+    preview_url: str | None = Field(None, description="Address of that run; null without an MLflow server.")
 
 
 # --- models ---------------------------------------------------------------------------------------------------
@@ -90,7 +96,14 @@ class TrainSpec(Spec):
     """One training run."""
 
     patch_set: str | None = Field(None, description="Default: the newest patch set.")
-    init_from: str | None = Field(None, description="'champion', version, run id or models:/ URI to start from.")
+    init_from: str | None = Field(
+        None, description="'champion', version, run id, models:/ URI, or a folder with model.keras to start from."
+    )
+    same_network: bool = Field(
+        False, description="Refuse to start from a model of another architecture or backbone than the project's."
+    )
+    trial: str | None = Field(None, description="Study and number of the trial this run is; None outside a search.")
+    parent_run: str | None = Field(None, description="MLflow run of the search.")
     force: bool = False
 
 
@@ -103,6 +116,33 @@ class TrainResult(Result):
     best_epoch: int
     val_iou: float
     resumed: bool = False
+    pruned: bool = Field(False, description="Whether the search stopped it early; such a run has no model.")
+
+
+class TuneSpec(Spec):
+    """A hyper-parameter search, or one step of it for an orchestrator that runs trials side by side."""
+
+    patch_set: str | None = Field(None, description="Default: the newest patch set.")
+    init_from: str | None = Field(None, description="Model every trial starts from; see TrainSpec.")
+    trials: int | None = Field(None, ge=1, description="How many trials; default: the project's search.trials.")
+    step: Literal["plan", "trial", "best", "all"] = "all"
+    study: str | None = Field(None, description="Id that 'plan' gave (steps 'trial' and 'best').")
+    trial: int | None = Field(None, ge=0, description="Which trial to run (step 'trial').")
+
+
+class TuneResult(Result):
+    """A search: planned, one trial of it, or done with its best trial's run."""
+
+    study: str
+    patch_set: str
+    parent_run: str
+    trials: int = Field(description="Trials of the search.")
+    trial: int | None = Field(None, description="The trial that was run, or the best one.")
+    state: Literal["planned", "complete", "pruned", "failed"] = "planned"
+    run_id: str | None = Field(None, description="MLflow run of that trial.")
+    val_iou: float | None = None
+    parameters: dict[str, Any] = Field({}, description="What that trial tried.")
+    states: dict[str, int] = Field({}, description="How many trials ended how (step 'best').")
 
 
 class EvaluateSpec(Spec):
@@ -242,6 +282,8 @@ class DriftTestSpec(Spec):
 
     night: str
     scenes: list[str] | None = Field(None, description="Default: all profiles of the night.")
+    may_be_empty: bool = Field(False, description="A night without any profile is a night without new scenes.")
+    force: bool = Field(False, description="Replace a result about other scenes.")
 
 
 class FeatureDrift(BaseModel):
@@ -275,6 +317,7 @@ class DriftResult(Result):
     )
     reference_scenes: int = 0
     patches: dict[str, int] = Field({}, description="Patches compared, of 'reference' and 'night'.")
+    kept: bool = Field(False, description="The result is an earlier one, about other scenes than asked for.")
 
 
 class DriftReportSpec(Spec):
@@ -347,6 +390,7 @@ STAGES: dict[str, Stage] = {
     "scenes": Stage(("datasets", "scenes"), ListScenesSpec, ListScenesResult, False, "List scenes by version or time."),
     "patch": Stage(("patch",), PatchSpec, PatchResult, False, "Cut scenes into a patch set.", 720),
     "train": Stage(("train",), TrainSpec, TrainResult, True, "Train a model.", 2880),
+    "tune": Stage(("tune",), TuneSpec, TuneResult, True, "Search hyper-parameters; a trial is a training.", 2880),
     "evaluate": Stage(("evaluate",), EvaluateSpec, EvaluateResult, True, "Measure a model on held-out blocks.", 240),
     "register": Stage(("register",), RegisterSpec, RegistryResult, False, "Register a run as challenger."),
     "promote": Stage(

@@ -26,7 +26,25 @@ def _version(title: str, description: str) -> Param:
 
 def ingestion(project: ProjectConfig) -> Form:
     """Form of scene_ingestion."""
-    return {"source": _source(project)}
+    return {
+        "source": _source(project),
+        "retry_quarantine": Param(
+            False,
+            type="boolean",
+            title="Retry quarantine",
+            description="Check the quarantined scenes again, after the project file or their files were mended. Leave "
+            "the source folder empty.",
+        ),
+        "strict": Param(
+            project.annotations.strict,
+            type="boolean",
+            title="Strict labels",
+            description="Quarantine a scene with a polygon of an unknown class instead of dropping the polygon.",
+        ),
+        "force": Param(
+            False, type="boolean", title="Force", description="Convert scenes again that the dataset already holds."
+        ),
+    }
 
 
 def _source(project: ProjectConfig) -> Param:
@@ -48,7 +66,8 @@ def training(project: ProjectConfig) -> Form:
     config = project.training
     architectures = list(get_args(TrainingConfig.model_fields["architecture"].annotation))
     backbones = list(dict.fromkeys((config.backbone, *BACKBONES)))
-    return {
+    searched = {"trials": _trials(project)} if project.search.space else {}
+    return searched | {
         "patch_set": _optional_text(
             "Patch set", f"Id of the patch set to train on. {NEWEST}", pattern="^[0-9a-f]{12}$"
         ),
@@ -84,6 +103,18 @@ def training(project: ProjectConfig) -> Form:
             "Start from", "champion, a version, a run id or a models:/ URI to start from. Empty: from scratch."
         ),
     }
+
+
+def _trials(project: ProjectConfig) -> Param:
+    return Param(
+        project.search.trials,
+        type="integer",
+        minimum=1,
+        maximum=1000,
+        title="Trials",
+        description=f"Trainings with other values of {', '.join(project.search.space)}; the best goes on. The first "
+        "takes the values below, so 1 is a plain training.",
+    )
 
 
 def promotion() -> Form:
@@ -138,6 +169,12 @@ def drift() -> Form:
         ),
         "since": _optional_text("Since", moment, format="date-time"),
         "until": _optional_text("Until", moment.replace("from this time on", "before this time"), format="date-time"),
+        "replace": Param(
+            False,
+            type="boolean",
+            title="Replace",
+            description="Replace the night's result when it was decided on other scenes; it is kept otherwise.",
+        ),
     }
 
 

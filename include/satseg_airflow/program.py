@@ -17,6 +17,11 @@ def run_program(app: typer.Typer, stopped: str) -> int:
     except SatsegError as error:
         say(f"error: {error}")
         return int(error.exit_code)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        say(f"error: {error.strerror}: {error.filename or 'while writing'}. Mend the path or its permissions.")
+        return int(ExitCode.USAGE)
     except Exception as error:
         if (show := getattr(error, "show", None)) is None:  # click's usage errors draw themselves
             raise

@@ -12,7 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from satseg_airflow import leash
+from satseg.storage import leash
+from satseg.storage.leases import Lease
 
 # Airflow gives a task 5 s between SIGTERM and SIGKILL: the stage must be gone before
 STOP_GRACE_S = 3.0
@@ -30,13 +31,16 @@ class Place(StrEnum):
 class Runner(Protocol):
     """Runs one command to its end."""
 
-    def run(self, command: Sequence[str], scratch: Path, on_line: Callable[[str], None]) -> int:
+    def run(
+        self, command: Sequence[str], scratch: Path, on_line: Callable[[str], None], lease: Lease | None = None
+    ) -> int:
         """Run the command and return its exit code (-N: signal N).
 
         Args:
             command: Program and arguments.
             scratch: Folder for its temporary files; the caller removes it, also after a kill.
             on_line: Gets every line of its output.
+            lease: The devices it may work on.
         """
         ...
 
@@ -58,7 +62,9 @@ class SubprocessRunner:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
-    def run(self, command: Sequence[str], scratch: Path, on_line: Callable[[str], None]) -> int:
+    def run(
+        self, command: Sequence[str], scratch: Path, on_line: Callable[[str], None], lease: Lease | None = None
+    ) -> int:
         """See `Runner.run`."""
         tied = [sys.executable, "-I", "-S", str(Path(leash.__file__)), str(os.getpid()), *command]
         self._process = process = subprocess.Popen(
@@ -70,7 +76,7 @@ class SubprocessRunner:
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
-            env=stage_environment() | {"TMPDIR": str(scratch)},
+            env=stage_environment() | {"TMPDIR": str(scratch)} | (lease.environment() if lease else {}),
         )
         reader = threading.Thread(target=_forward, args=(process, on_line), daemon=True)
         reader.start()

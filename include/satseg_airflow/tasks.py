@@ -1,5 +1,6 @@
 """The pieces the DAG files are wired from: a stage as a task, a stage mapped over scenes, and template snippets."""
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import XComArg, task
@@ -8,6 +9,7 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from satseg.config.project import ProjectConfig
 from satseg_airflow.operators.stage import StageOperator, stage_defaults
 
+PLANNING_WITHIN = timedelta(minutes=30)
 MOST_MAPPED_TASKS = 1000  # Airflow's max_map_length is 1024
 
 
@@ -79,3 +81,41 @@ def patch_tasks(project: ProjectConfig, dataset_version: str, **more: Any) -> tu
     )
     extract >> finalise
     return plan, finalise
+
+
+def training_task(project: ProjectConfig, arguments: list[Any]) -> StageOperator:
+    """Add one training to the current DAG, or plan → trials (mapped) → best where the project has a search space.
+
+    Returns the task whose result names the run that goes on.
+    """
+    slots = {"pool_slots": project.training.gpus}
+    if not project.search.space:
+        return stage_task(project, "train", arguments, **slots)
+    light = {"pool": "default_pool", "execution_timeout": PLANNING_WITHIN}
+    plan = stage_task(
+        project, "tune", ["--step", "plan", "--trials", param("trials"), *arguments], task_id="plan", **light
+    )
+    trials = StageOperator.partial(
+        task_id="trial",
+        stage="tune",
+        project=project.name,
+        map_index_template="trial {{ task.arguments[-1] }}",
+        **(stage_defaults("tune") | slots),
+    ).expand(arguments=trial_arguments(plan.output))
+    # all_done: trials that were killed for good are left out of the choice and do not block it
+    best = stage_task(
+        project,
+        "tune",
+        ["--step", "best", "--study", result_of("plan", "study")],
+        task_id="best",
+        trigger_rule="all_done",
+        **light,
+    )
+    plan >> trials >> best
+    return best
+
+
+@task(doc_md="Gives each mapped trial its number.")
+def trial_arguments(planned: Any) -> list[list[str]]:
+    """Return the arguments of each trial of a planned search."""
+    return [["--step", "trial", "--study", planned["study"], "--trial", str(n)] for n in range(planned["trials"])]

@@ -29,6 +29,7 @@ json.dump({
             "tasks": {
                 task.task_id: {
                     "owner": task.owner, "retries": task.retries, "doc": task.doc_md, "pool": task.pool,
+                    "slots": task.pool_slots,
                     "timeout_s": timeout(task).total_seconds() if timeout(task) else None,
                     "callback": bool(task.on_failure_callback), "mapped": bool(task.is_mapped),
                     "downstream": sorted(task.downstream_task_ids), "trigger_rule": str(task.trigger_rule),

@@ -21,7 +21,7 @@ def tasks(seen: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def test_no_import_errors_and_seven_dags_per_project(seen) -> None:
     assert seen["import_errors"] == {}
-    assert set(seen["dags"]) == {f"{project}.{name}" for project in ("buildings", "roads") for name in NAMES}
+    assert set(seen["dags"]) == {f"{project}.{name}" for project in ("buildings", "roads", "trees") for name in NAMES}
 
 
 @pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.name)
@@ -84,6 +84,29 @@ def test_tasks_that_need_the_model_wait_for_the_gpu_pool(seen) -> None:
     }
     assert {"model_training.train", "model_training.evaluate", "scene_inference.predict"} <= in_pool
     assert {"model_retraining.train", "model_retraining.evaluate_champion", "model_retraining.evaluate_new"} <= in_pool
+
+
+def test_a_project_without_a_search_space_has_one_training_task(seen) -> None:
+    assert set(seen["dags"]["buildings.model_training"]["tasks"]) == {
+        "train",
+        "evaluate",
+        "register",
+        "publish_challenger",
+    }
+    assert "trials" not in seen["dags"]["buildings.model_training"]["params"]
+
+
+def test_a_search_space_maps_trials_over_the_gpu_pool_and_the_best_goes_on(seen) -> None:
+    dag = seen["dags"]["trees.model_training"]
+    found = dag["tasks"]
+    assert "train" not in found
+    assert found["trial"]["mapped"]
+    assert (found["trial"]["pool"], found["trial"]["slots"]) == ("gpu", 2)
+    assert found["plan"]["pool"] == found["best"]["pool"] == "default_pool"
+    assert found["trial"]["downstream"] == ["best"]
+    assert found["best"]["trigger_rule"].lower().endswith("all_done")  # a trial that is killed for good blocks nothing
+    assert found["best"]["downstream"] == ["evaluate"]
+    assert dag["params"]["trials"] == 5
 
 
 def test_work_on_scenes_is_mapped(seen) -> None:

@@ -36,6 +36,7 @@ def outcome(**more: Any) -> Outcome:
         ],
         "quiet": {"verdict": "no drift", "p_value": 0.4, "features": []},
         "drifted": drifted,
+        "report": {"report": "/w/drift/2026-03-02/report.html"},
         "retraining_run": "drift__buildings__2026-03-02",
         "retrained": {"iou": 0.5},
         "champion_again": {"iou": 0.6},
@@ -52,6 +53,9 @@ def test_nights_follow_each_other_and_end_today(tmp_path) -> None:
 def test_own_scenes_are_read_where_they_are_and_copies_are_made_in_the_workspace(tmp_path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
+    with pytest.raises(ConfigurationError, match="an empty folder"):
+        own_scenes_plan(Workspace(tmp_path / "w"), "buildings", mine)
+    (mine / "north.tif").touch()
     plan = own_scenes_plan(Workspace(tmp_path / "w"), "buildings", mine)
     assert plan.first.folder == mine
     assert plan.first.make == ()
@@ -83,6 +87,7 @@ def test_table_tells_scores_nights_and_the_reason_of_a_refusal(tmp_path) -> None
         "8.2 minutes", "v1: 2 scenes", "train 40, val 5, test 8", "IoU 0.600, Dice 0.750", "IoU 0.250, Dice 0.400",
         "+0.350", "version 1, promoted", "12 objects", "2026-03-01", "no drift", "no retraining",
         "drift__buildings__2026-03-02", "version 2, refused", "0.50 is below 0.60",
+        "/w/drift/2026-03-02/report.html",
     ):  # fmt: skip
         assert words in text
 

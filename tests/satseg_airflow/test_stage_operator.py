@@ -14,8 +14,14 @@ import psutil
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from satseg.config.settings import settings
+from satseg.errors import LockHeldError
+from satseg.storage.devices import Device
+from satseg.storage.layout import Workspace
+from satseg.storage.leases import leased
 from satseg_airflow import runners
 from satseg_airflow.operators.stage import StageOperator, command_arguments
+from satseg_airflow.pools import gpu_slots
 
 
 def stage(name: str = "ingest", **more: Any) -> StageOperator:
@@ -89,6 +95,53 @@ def test_temporary_files_of_a_killed_stage_are_removed(fake_satseg, task_context
     with pytest.raises(AirflowException, match="signal 9"):
         stage("train").execute(task_context)
     assert list((workspace / "airflow" / "scratch").iterdir()) == []
+
+
+SEEN = "result(message='x', **{name: os.environ.get(name) for name in ('CUDA_VISIBLE_DEVICES', 'SATSEG_LEASE')})"
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Make the machine have so many GPUs."""
+
+    def make(count: int) -> None:
+        monkeypatch.setenv("SATSEG_GPU_COUNT", str(count))
+        settings.cache_clear()
+
+    return make
+
+
+def test_a_gpu_stage_gets_a_device_of_its_own_and_others_get_none(fake_satseg, task_context, workspace, gpus) -> None:
+    gpus(2)
+    fake_satseg(SEEN)
+    with leased(Workspace(workspace), [Device("gpu", "0")]):
+        result = stage("train").execute(task_context)
+    assert result["CUDA_VISIBLE_DEVICES"] == "1"
+    assert result["SATSEG_LEASE"].endswith(":gpu-1")
+    assert stage("train", pool_slots=2).execute(task_context)["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert stage("ingest").execute(task_context)["SATSEG_LEASE"] is None
+    gpus(0)
+    assert stage("train").execute(task_context)["CUDA_VISIBLE_DEVICES"] == "-1"
+
+
+def test_a_stage_waits_for_a_device_and_is_tried_again_when_none_becomes_free(
+    fake_satseg, task_context, workspace, gpus, monkeypatch
+) -> None:
+    gpus(1)
+    monkeypatch.setattr("satseg_airflow.operators.stage.LEASE_WITHIN_S", 0.3)
+    fake_satseg("result(message='x')")
+    taken = leased(Workspace(workspace), [Device("gpu", "0")])
+    with taken, pytest.raises(LockHeldError, match=r"gpu-0.*in use"):
+        stage("train").execute(task_context)
+    assert stage("train").execute(task_context) == {"message": "x"}
+    assert list((workspace / "airflow" / "scratch").iterdir()) == []
+
+
+def test_the_pool_has_a_slot_for_each_device(gpus) -> None:
+    gpus(3)
+    assert gpu_slots() == 3
+    gpus(0)
+    assert gpu_slots() == 1
 
 
 def test_output_of_the_stage_is_in_the_task_log(fake_satseg, task_context, caplog) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
+from satseg.cli.device import device_for
 from satseg.config.project import ProjectConfig, load_project
 from satseg.config.settings import settings
 from satseg.errors import ExitCode, InterruptedRunError, SatsegError
@@ -65,7 +66,8 @@ def run_stage(  # noqa: PLR0917
 ) -> R:
     """Run one stage, write its result where asked, and exit 4 when the decision is 'no'."""
     signal.signal(signal.SIGTERM, _stop)
-    with contextlib.redirect_stdout(sys.stderr):  # libraries print hints; stdout belongs to the result
+    # libraries print hints; stdout belongs to the result
+    with contextlib.redirect_stdout(sys.stderr), device_for(spec, workspace):
         result = run(spec, workspace)
     plain = result.model_dump(mode="json")
     if result_file is not None:
@@ -91,7 +93,7 @@ def print_json_or(text: Callable[[Console], None], value: Any, as_json: bool) ->
 
 def build() -> typer.Typer:
     """Assemble the program from its command groups."""
-    from satseg.cli import datasets, demo_scenes, drift, inference, lineage, patches, registry, training
+    from satseg.cli import datasets, demo_scenes, drift, inference, lineage, patches, registry, training, tuning
 
     app = typer.Typer(
         name="satseg",
@@ -107,7 +109,7 @@ def build() -> typer.Typer:
     def program() -> None:
         pass
 
-    for group in (demo_scenes, datasets, patches, training, registry, inference, drift, lineage):
+    for group in (demo_scenes, datasets, patches, training, tuning, registry, inference, drift, lineage):
         group.register(app)
     return app
 
@@ -142,7 +144,12 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 - one retu
         if debug:
             traceback.print_exc()
         if isinstance(error, OSError) and error.errno is not None:
-            say(f"error: {error.strerror}: {error.filename or ''}. Free space or mend permissions, then run again.")
-            return int(ExitCode.TEMPORARY)
+            say(
+                f"error: {error.strerror}: {error.filename or 'while writing'}. "
+                "Free space, or mend the path or its permissions."
+            )
+            # a path that is no folder stays one, however often the command is tried again
+            lasting = isinstance(error, NotADirectoryError | IsADirectoryError)
+            return int(ExitCode.USAGE if lasting else ExitCode.TEMPORARY)
         say(f"error: unexpected {type(error).__name__}: {error}. Run with --debug for the traceback and report it.")
         return int(ExitCode.UNEXPECTED)

@@ -16,9 +16,12 @@ from satseg.cli.app import (
     project_and_workspace,
     run_stage,
 )
-from satseg.stages import EvaluateSpec, PromoteSpec, RegisterSpec, RegistryResult, RollbackSpec
+from satseg.config.project import ProjectConfig
+from satseg.progress import say
+from satseg.stages import DriftEpisodeSpec, EvaluateSpec, PromoteSpec, RegisterSpec, RegistryResult, RollbackSpec
+from satseg.storage.layout import Workspace
 
-VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="Version number or alias.")]
+VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="Version number, alias or run id.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audit log.")]
 
 
@@ -92,6 +95,8 @@ def promote(  # noqa: PLR0917 - options of a command
 ) -> None:
     """Make a version champion if it passes every gate; refused versions end with exit code 4 and the reasons.
 
+    A promotion also closes the open drift episode, if there is one.
+
     Example:
         satseg promote challenger --check
     """
@@ -106,7 +111,19 @@ def promote(  # noqa: PLR0917 - options of a command
     except DecidedAgainst as refused:
         _show_gates(refused.result, as_json)
         raise
+    if decided.decision == "promoted":
+        _close_episode(what, workspace, decided)
     _show_gates(decided, as_json)
+
+
+def _close_episode(project: ProjectConfig, workspace: Workspace, promoted: RegistryResult) -> None:
+    """End the drift episode whose retraining has led to a champion, as model_promotion does."""
+    from satseg.drift import episode
+
+    if episode.read_history(workspace, project.name).current is None:
+        return
+    reason = f"version {promoted.version} was promoted"
+    say(episode.run(DriftEpisodeSpec(project=project, action="close", reason=reason), workspace).message)
 
 
 def _show_gates(result: Any, as_json: bool) -> None:

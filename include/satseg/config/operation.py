@@ -1,8 +1,8 @@
 """The parts of a project file about models at work: promotion, inference, drift, schedules."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from satseg.config.section import Fraction, Section
 
@@ -55,9 +55,20 @@ class DriftConfig(Section):
     seed: int = Field(0, ge=0, description="Seed of the permutations, together with the night.")
 
 
+def _cron(value: str) -> str:
+    from croniter import croniter
+
+    if len(value.split()) != 5 or not croniter.is_valid(value):
+        raise ValueError("not a cron expression: write minute, hour, day, month, weekday, for example '0 2 * * *'")
+    return value
+
+
+Cron = Annotated[str, AfterValidator(_cron)]
+
+
 class ScheduleConfig(Section):
     """Cron expressions (UTC); null means manual only."""
 
-    ingestion: str | None = Field(None, description="When incoming/<project>/ is ingested.")
-    inference: str | None = Field(None, description="When new scenes are predicted, besides after a promotion.")
-    drift: str | None = Field("0 2 * * *", description="The nightly drift detection.")
+    ingestion: Cron | None = Field(None, description="When incoming/<project>/ is ingested.")
+    inference: Cron | None = Field(None, description="When new scenes are predicted, besides after a promotion.")
+    drift: Cron | None = Field("0 2 * * *", description="The nightly drift detection.")

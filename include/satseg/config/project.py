@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from satseg.config.data import AnnotationConfig, ValidationConfig
+from satseg.config.data import AnnotationConfig, RadiometryConfig, ResamplingName, ValidationConfig
 from satseg.config.operation import DriftConfig, InferenceConfig, PromotionConfig, ScheduleConfig
 from satseg.config.patches import PatchConfig
+from satseg.config.search import SearchConfig, check_space
 from satseg.config.section import Name, Section
 from satseg.config.training import RetrainingConfig, TrainingConfig
 from satseg.errors import ConfigurationError, NotFoundError
@@ -26,11 +27,19 @@ class ProjectConfig(Section):
     bands: tuple[str, ...] = Field(("red", "green", "blue"), min_length=1, description="Bands in the scenes' order.")
     crs: str | None = Field(None, description="CRS all scenes are brought to; null keeps each scene's own.")
     gsd_m: float | None = Field(None, gt=0, description="Ground sample distance all scenes are resampled to.")
+    band_names: dict[str, str] = Field(
+        {}, description="What a band is called in the scenes' files, where that is another name: {red: B04}."
+    )
+    resampling: ResamplingName = Field(
+        "auto", description="How; auto: average where pixels grow by half or more, else bilinear."
+    )
+    radiometry: RadiometryConfig = RadiometryConfig()
     annotations: AnnotationConfig = AnnotationConfig()
     validation: ValidationConfig = ValidationConfig()
     patches: PatchConfig = PatchConfig()
     training: TrainingConfig = TrainingConfig()
     retraining: RetrainingConfig = RetrainingConfig()
+    search: SearchConfig = SearchConfig()
     promotion: PromotionConfig = PromotionConfig()
     inference: InferenceConfig = InferenceConfig()
     drift: DriftConfig = DriftConfig()
@@ -42,6 +51,15 @@ class ProjectConfig(Section):
             raise ValueError("classes must be distinct and not contain 'background' (it is class 0 by itself)")
         if len(self.classes) > 254:
             raise ValueError("at most 254 classes fit into uint8 masks")
+        check_space(self.search.space, {"training": self.training, "retraining": self.retraining})
+        if len(set(self.bands)) != len(self.bands) or len(self.bands) > 16:
+            raise ValueError("bands must be distinct, and at most 16")
+        if unknown := sorted(set(self.band_names) - set(self.bands)):
+            raise ValueError(f"band_names names {', '.join(unknown)}, which is not one of bands")
+        for key in ("scale", "offset"):
+            given = len(getattr(self.radiometry, key))
+            if given not in {0, 1, len(self.bands)}:
+                raise ValueError(f"radiometry.{key} holds {given} numbers for {len(self.bands)} bands")
         return self
 
     def class_id(self, name: str) -> int | None:
@@ -67,10 +85,14 @@ def _valid_keys(location: tuple[str | int, ...]) -> list[str]:
     return list(model.model_fields)
 
 
+def _shown(value: Any) -> str:
+    return "" if isinstance(value, dict) else f" (value {value!r})"
+
+
 def _explain(error: ValidationError) -> str:
     lines = []
     for entry in error.errors():
-        where = ".".join(str(part) for part in entry["loc"]) or "(whole file)"
+        where = ".".join(str(part) for part in entry["loc"])
         if entry["type"] == "extra_forbidden":
             valid = _valid_keys(entry["loc"][:-1])
             near = difflib.get_close_matches(str(entry["loc"][-1]), valid, n=1, cutoff=0.5)
@@ -78,9 +100,33 @@ def _explain(error: ValidationError) -> str:
             lines.append(f"{where}: unknown key; {hint}")
         elif entry["type"] == "missing":
             lines.append(f"{where}: this key is required.")
+        elif not entry["loc"]:  # a rule over several keys names them itself
+            lines.append(f"{entry['msg'].removeprefix('Value error, ')}.")
         else:
-            lines.append(f"{where}: {entry['msg'].removeprefix('Value error, ')} (value {entry['input']!r}).")
+            lines.append(f"{where}: {entry['msg'].removeprefix('Value error, ')}{_shown(entry['input'])}.")
     return " ".join(lines)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice; YAML's own rule, which PyYAML does not keep: the last would win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping.
+
+        Raises:
+            yaml.constructor.ConstructorError: a key stands twice.
+        """
+        lines: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            if not isinstance(key, str | int):
+                continue
+            if key in lines:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key '{key}' stands twice (line {lines[key]} and line {line})"
+                )
+            lines[key] = line
+        return super().construct_mapping(node, deep)
 
 
 def _set_path(tree: dict[str, Any], dotted: str, value: Any) -> None:
@@ -100,7 +146,7 @@ def parse_project(text: str, origin: str, overrides: tuple[str, ...] = ()) -> Pr
         ConfigurationError: not YAML, an unknown key (the nearest valid one is named) or a wrong value.
     """
     try:
-        tree = yaml.safe_load(text)
+        tree = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{origin} is not valid YAML: {error}") from error
     if not isinstance(tree, dict):
@@ -123,7 +169,7 @@ def parse_project(text: str, origin: str, overrides: tuple[str, ...] = ()) -> Pr
 
 def project_files(projects_dir: Path) -> dict[str, Path]:
     """Return the project files of a folder by their stem, sorted."""
-    return {path.stem: path for path in sorted(projects_dir.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(projects_dir.glob("*")) if path.suffix in {".yaml", ".yml"}}
 
 
 def load_project(reference: str | None, projects_dir: Path, overrides: tuple[str, ...] = ()) -> ProjectConfig:
@@ -137,7 +183,10 @@ def load_project(reference: str | None, projects_dir: Path, overrides: tuple[str
     names = ", ".join(known) or "none"
     if reference is None:
         if len(known) != 1:
-            raise NotFoundError(f"Which project? Give --project or set SATSEG_PROJECT. In {projects_dir}: {names}.")
+            raise NotFoundError(
+                f"Which project? Give --project or set SATSEG_PROJECT. "
+                f"In {projects_dir.resolve()} (SATSEG_PROJECTS_DIR): {names}."
+            )
         path = next(iter(known.values()))
     elif reference in known:
         path = known[reference]

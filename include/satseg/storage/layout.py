@@ -83,6 +83,14 @@ class Workspace:
         """All trainings."""
         return self.root / "runs"
 
+    def studies(self, project: str) -> Path:
+        """All hyper-parameter searches of a project, and optuna.db, which remembers their trials."""
+        return self.root / "studies" / project
+
+    def study(self, project: str, study: str) -> Path:
+        """One search: what was asked for, and its pictures."""
+        return self.studies(project) / _safe(study, "Study id")
+
     @property
     def mlflow(self) -> Path:
         """Embedded MLflow: mlflow.db and artifacts."""

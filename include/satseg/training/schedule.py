@@ -1,6 +1,7 @@
 """The learning rate over a training."""
 
 import math
+from collections.abc import Iterable
 
 
 def learning_rate(progress: float, peak: float, warmup_fraction: float) -> float:
@@ -19,3 +20,16 @@ def learning_rate(progress: float, peak: float, warmup_fraction: float) -> float
     if warmup_fraction >= 1.0:
         return peak
     return peak * 0.5 * (1.0 + math.cos(math.pi * (progress - warmup_fraction) / (1.0 - warmup_fraction)))
+
+
+def plateaus(val_ious: Iterable[float], patience: int) -> int:
+    """Return how often `patience` epochs in a row brought no better val IoU; the count starts over each time.
+
+    A function of the history alone, so that a resumed training goes on with the same learning rate.
+    """
+    best, stale, found = -1.0, 0, 0
+    for iou in val_ious:
+        best, stale = (iou, 0) if iou > best else (best, stale + 1)
+        if stale == patience:
+            stale, found = 0, found + 1
+    return found

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shlex
 import signal
 import sys
 import time
@@ -73,10 +74,15 @@ def run(plan: DemoPlan, console: Console) -> None:
     Console().print(summary(plan, outcome, minutes))
     item = outcome.predictions[0]["item"]
     print(f"""
-Look at it in the browser:  make up WORKSPACE={plan.workspace.root}
+Look at it in the browser:  make up WORKSPACE={shlex.quote(str(plan.workspace.root))}
   Airflow  http://127.0.0.1:8080   user admin, password {home.passwords()["admin"]}
   MLflow   http://127.0.0.1:5000   (the next free port where one is taken; `make up` prints them)
-Where a map comes from:     SATSEG_WORKSPACE={plan.workspace.root} {_beside_python("satseg")} lineage {item}""")
+Where a map comes from:     {_lineage_command(plan, item)}""")
+
+
+def _lineage_command(plan: DemoPlan, item: str) -> str:
+    where = f"SATSEG_WORKSPACE={shlex.quote(str(plan.workspace.root))}"
+    return f"{where} {shlex.join([str(_beside_python('satseg')), 'lineage', item])}"
 
 
 def _beside_python(program: str) -> Path:

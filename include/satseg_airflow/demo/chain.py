@@ -153,7 +153,7 @@ class Demo:
         self.screen.say(
             f"Night {night}: does {ingest['dataset_version']} look like what the champion learned from? ..."
         )
-        conf = {"night": night, "dataset_version": ingest["dataset_version"]}
+        conf = {"night": night, "dataset_version": ingest["dataset_version"], "replace": True}
         return self._trigger("drift_detection", f"demo__{arrival.name}", conf)
 
     def _predictions(self, run_id: str) -> list[dict[str, Any]]:

@@ -88,11 +88,13 @@ def own_scenes_plan(workspace: Workspace, project: str, scenes: Path, **more: An
     """Return the plan with the user's scenes; the nights get copies with noise, and with haze and another gain.
 
     Raises:
-        ConfigurationError: no such folder.
+        ConfigurationError: no such folder, or nothing in it.
     """
     scenes = scenes.resolve()
     if not scenes.is_dir():
         raise ConfigurationError(f"--scenes {scenes}: no such folder. Give the folder with your scenes and labels.")
+    if not any(path.is_file() for path in scenes.rglob("*")):
+        raise ConfigurationError(f"--scenes {scenes}: an empty folder. Give one with scenes and labels.")
     made = workspace.root / "demo"
     again = ("--from", str(scenes))
     return DemoPlan(

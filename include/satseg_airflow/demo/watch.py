@@ -1,6 +1,7 @@
 """Following runs of the embedded Airflow to their end."""
 
 import json
+import shlex
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -127,7 +128,7 @@ class Watch:
                 lines += [f"Task {task['task_id']} (try {task['try_number']}) says:", *_tail(log), f"Whole log: {log}"]
         lines.append(
             "What to do: mend what the last lines name, then run the demo again; or look at the run in Airflow's UI: "
-            f"make up WORKSPACE={self._home.workspace.root}"
+            f"make up WORKSPACE={shlex.quote(str(self._home.workspace.root))}"
         )
         return "\n".join(lines)
 

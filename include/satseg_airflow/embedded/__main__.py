@@ -14,7 +14,7 @@ from satseg.errors import ExitCode
 from satseg.progress import say
 from satseg.storage.atomic import exclusive, write_json
 from satseg.storage.layout import Workspace
-from satseg_airflow.embedded.airflow import EmbeddedAirflow
+from satseg_airflow.embedded.airflow import EmbeddedAirflow, remove_leftovers
 from satseg_airflow.embedded.environment import Home
 from satseg_airflow.embedded.mlflow_server import start_mlflow
 from satseg_airflow.embedded.processes import Started, marked, stop
@@ -76,6 +76,7 @@ def down(workspace: WorkspaceOption = None) -> None:
     say("Stopping Airflow and MLflow ...")
     stop([Started(**process) for process in state["processes"]], home.folder)
     home.state_file.unlink(missing_ok=True)
+    remove_leftovers(home)
     say("Stopped.")
 
 

@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from satseg.config.settings import settings
 from satseg.errors import LockHeldError, TemporaryError
 from satseg.storage.atomic import exclusive
-from satseg.storage.layout import Workspace
 from satseg_airflow.embedded.environment import HOST, ROOT, Home, Ports, free_ports
 from satseg_airflow.embedded.processes import Started, marked, reap, start, stop, uninterrupted
-from satseg_airflow.pools import GPU_POOL
+from satseg_airflow.pools import GPU_POOL, gpu_slots
 from satseg_airflow.rest import AirflowApi
 from satseg_airflow.runners import SCRATCH
 
@@ -65,8 +63,7 @@ class EmbeddedAirflow:
             self.started.append(start(name, command, environment, log, self.tied))
         self._wait_until_healthy()
         with self.api() as api:
-            slots = max(1, settings().gpu_count)
-            api.set_pool(GPU_POOL, slots, "One slot per GPU (one without): tasks that train or predict.")
+            api.set_pool(GPU_POOL, gpu_slots(), "One slot per GPU (one without): tasks that train or predict.")
 
     def stop(self) -> None:
         """Stop everything; returns when no process is left."""
@@ -124,12 +121,14 @@ def running_airflow(home: Home, say: Callable[[str], None]) -> Iterator[Embedded
     finally:
         with uninterrupted():
             airflow.stop()
-            _remove_free_locks(home.workspace)
+            remove_leftovers(home)
 
 
-def _remove_free_locks(workspace: Workspace) -> None:
-    """Remove the files of locks nobody holds: they do no harm, but look like something left behind."""
-    folder = workspace.lock("any").parent
+def remove_leftovers(home: Home) -> None:
+    """Remove the files of locks nobody holds and an empty scratch folder: harmless, but they look forgotten."""
+    with contextlib.suppress(OSError):
+        (home.folder / SCRATCH).rmdir()
+    folder = home.workspace.lock("any").parent
     for path in folder.glob("*.lock"):
         with contextlib.suppress(LockHeldError), exclusive(path, path.stem, timeout_s=0):
             path.unlink(missing_ok=True)

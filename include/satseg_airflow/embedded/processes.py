@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from satseg_airflow import leash
+from satseg.storage import leash
 from satseg_airflow.embedded.environment import MARK, ROOT
 
 POLL_S = 0.1

@@ -1,10 +1,12 @@
 """The one operator that runs a satseg stage: a process, a result file, an exit code."""
 
 import json
+import shlex
 import shutil
 import sys
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,14 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from satseg.config.settings import settings
 from satseg.errors import ExitCode
 from satseg.stages import STAGES
+from satseg.storage.devices import devices
 from satseg.storage.layout import Workspace
+from satseg.storage.leases import Lease, leased
 from satseg_airflow.pools import GPU_POOL
 from satseg_airflow.runners import SCRATCH, Runner, runner_for
 
+# the pool lets no more tasks start than there are devices: only a shell's command or an orphan is waited for
+LEASE_WITHIN_S = 300.0
 TRY_NUMBER_KEY = "try_number"  # XCom: which try of the task gave the result
 
 
@@ -66,16 +72,23 @@ class StageOperator(BaseOperator):
         scratch.mkdir(parents=True)
         result_file = scratch / "result.json"
         command = self.command(result_file)
-        self.log.info("satseg %s", " ".join(command[3:]))
+        self.log.info("SATSEG_WORKSPACE=%s satseg %s", shlex.quote(str(where.workspace)), shlex.join(command[3:]))
         last = _LastWords(self.log.info)
         self._runner = runner_for(where.runner)
         try:
-            code = self._runner.run(command, scratch, last.hear)
+            with self._lease(Workspace(where.workspace)) as lease:
+                code = self._runner.run(command, scratch, last.hear, lease)
             result = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else None
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         context["ti"].xcom_push(key=TRY_NUMBER_KEY, value=context["ti"].try_number)
         return self._outcome(code, result, last.words, context)
+
+    def _lease(self, workspace: Workspace) -> AbstractContextManager[Lease | None]:
+        """Take as many devices as the task takes slots of the pool `gpu`; none outside of it."""
+        if self.pool != GPU_POOL:
+            return nullcontext()
+        return leased(workspace, devices(), self.pool_slots, LEASE_WITHIN_S, self.log.info)
 
     def on_kill(self) -> None:
         """End the stage when Airflow ends the task (mark failed, clear, shut-down, time-out)."""
