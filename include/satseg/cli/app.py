@@ -23,6 +23,9 @@ from satseg.stages import Result, Spec
 from satseg.storage.atomic import write_json
 from satseg.storage.layout import Workspace
 
+INTERRUPTED = 128 + signal.SIGINT
+STOPPED = "Stopped. Nothing is half-written; run the same command again to go on."
+
 S = TypeVar("S", bound=Spec)
 R = TypeVar("R", bound=Result)
 
@@ -121,6 +124,8 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 - one retu
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         outcome = build()(args=arguments, standalone_mode=False, prog_name="satseg")
+        if outcome == INTERRUPTED:  # Typer turns Ctrl-C into this
+            say(STOPPED)
         return outcome if isinstance(outcome, int) else int(ExitCode.DONE)
     except DecidedAgainst:
         return int(ExitCode.DECIDED_AGAINST)
@@ -132,8 +137,8 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 - one retu
         say(f"error: {error}")
         return int(error.exit_code)
     except KeyboardInterrupt:
-        say("Stopped. Nothing is half-written; run the same command again to go on.")
-        return 128 + signal.SIGINT
+        say(STOPPED)
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.DONE)

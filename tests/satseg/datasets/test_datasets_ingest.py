@@ -308,5 +308,6 @@ def test_a_missing_folder_and_a_wrong_crs_are_wrong_usage(workspace, ingest, pro
         ingest(tmp_path / "nowhere")
     with pytest.raises(ConfigurationError, match="'EPSG:0' is unknown"):
         ingest(tmp_path, what=project.model_copy(update={"crs": "EPSG:0"}))
+    (tmp_path / "empty").mkdir()
     with pytest.raises(BadDataError, match="holds no scenes"):
-        ingest(tmp_path)
+        ingest(tmp_path / "empty")
