@@ -47,12 +47,16 @@ def test_a_command_that_fails_ends_the_benchmark_with_its_last_words(tmp_path, c
     assert "no such thing" in capsys.readouterr().err
 
 
-def test_bars_are_judged(capsys):
-    table = benchmark.Table(*"abcdefgh")
-    good = benchmark.Timing([60.0], 400), benchmark.Timing([99.0], 511)
-    assert benchmark.judge(benchmark.CASES[0], 1000, good, table)
-    assert not benchmark.judge(benchmark.CASES[0], 1000, (good[0], benchmark.Timing([101.0], 511)), table)
-    assert not benchmark.judge(benchmark.CASES[0], 1000, (good[0], benchmark.Timing([99.0], 513)), table)
+def timing(seconds: list[float], peak_mib: float) -> benchmark.Timing:
+    return benchmark.Timing(seconds, seconds, peak_mib)
+
+
+def test_bars_are_judged():
+    table = benchmark.Table(*"abcdefghi")
+    case, gdal = benchmark.CASES[0], timing([60.0, 60.0, 600.0], 400)
+    assert benchmark.judge(case, 1000, (gdal, timing([99.0, 101.0, 999.0], 511)), table)
+    assert not benchmark.judge(case, 1000, (gdal, timing([99.0, 101.0, 1001.0], 511)), table)
+    assert not benchmark.judge(case, 1000, (gdal, timing([99.0, 99.0, 999.0], 513)), table)
 
 
 @pytest.mark.slow

@@ -48,10 +48,13 @@ def check(found: Discovery, preparation: Preparation, project: ProjectConfig, ne
     """
     checked = Checked(warnings=list(found.warnings))
     loading = validation.Loading()
-    if not any(is_large(source) for source in found.scenes):  # a large scene needs the memory for itself
+    large = [source for source in found.scenes if is_large(source)]
+    if not large:
         preparation.before_conversion = loading.start
     refused_rows: list[dict[str, Any]] = []
     for source in track(found.scenes, "Converting scenes", len(found.scenes)):
+        if large and source is large[-1]:  # until then large scenes need the memory for themselves
+            preparation.after_writing = loading.start
         try:
             prepared = _prepared(preparation, source)
         except RefusedByRulesError as error:

@@ -73,6 +73,7 @@ class Preparation:
         self.began = datetime.now(UTC).replace(microsecond=0)
         self._force = force
         self.before_conversion: Callable[[], None] = lambda: None
+        self.after_writing: Callable[[], None] = lambda: None
 
     def prepare(self, source: SceneSource) -> Prepared:
         """Stage a scene and describe it.
@@ -119,7 +120,7 @@ class Preparation:
             if (properties["satseg:source"]["checksum"], properties["satseg:conversion"]) == (checksum, conversion):
                 return None
         self.before_conversion()
-        return stage_scene(source, checksum, conversion, self._project, self._staging)
+        return stage_scene(source, checksum, conversion, self._project, self._staging, self.after_writing)
 
     def _ingested_at(self, staged: StagedScene, old: dict[str, Any] | None) -> datetime:
         """Return the time of this ingest for new pixels; other conversions of known pixels are not new scenes."""

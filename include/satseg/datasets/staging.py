@@ -5,6 +5,8 @@ A converted scene is kept under the hash of what went in, so that an ingest that
 
 import json
 import math
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,8 +132,13 @@ def measured(staged: StagedScene, band_count: int, project: ProjectConfig) -> di
     }
 
 
-def stage_scene(
-    source: SceneSource, checksum: str, conversion: str, project: ProjectConfig, folder: Path
+def stage_scene(  # noqa: PLR0917
+    source: SceneSource,
+    checksum: str,
+    conversion: str,
+    project: ProjectConfig,
+    folder: Path,
+    written: Callable[[], None] = lambda: None,
 ) -> StagedScene:
     """Convert a scene into `folder`, or find it there from an ingest that was killed.
 
@@ -141,13 +148,14 @@ def stage_scene(
         conversion: `conversion_id` of the scene.
         project: gives bands, CRS, GSD and radiometry.
         folder: the project's staging folder.
+        written: called when the COG is written; what it starts runs beside the measuring.
 
     Raises:
         BadDataError: the raster cannot be read, or its header breaks a critical rule; reasons are joined by "; ".
     """
     target = folder / content_id(source.id, checksum, conversion)
     if not (target / "scene.json").is_file():
-        _convert(source, checksum, conversion, project, target)
+        _convert(source, checksum, conversion, project, target, written)
     tree = json.loads((target / "scene.json").read_text(encoding="utf-8"))
     for name in ("grid", "source_grid"):
         tree[name] = Grid(**{**tree[name], "transform": Affine(*tree[name]["transform"])})
@@ -158,16 +166,29 @@ def stage_scene(
     )
 
 
-def _convert(source: SceneSource, checksum: str, conversion: str, project: ProjectConfig, target: Path) -> None:
+def _convert(  # noqa: PLR0917
+    source: SceneSource,
+    checksum: str,
+    conversion: str,
+    project: ProjectConfig,
+    target: Path,
+    written: Callable[[], None],
+) -> None:
     assert source.raster is not None
     recipe = _recipe(source, project)
     grid = target_grid(recipe.grid, project.crs, project.gsd_m)
     row = expected(recipe, grid, project)
     if reasons := broken(scene_rules(project), row, critical=True):
         raise RefusedByRulesError(reasons, row)
-    with replacing_directory(target) as temp:
+    with replacing_directory(target) as temp, ThreadPoolExecutor(max_workers=1) as beside:
         cog = temp / "scene.tif"
-        product = transcode(recipe, grid, cog, project.bands, project.radiometry, project.resampling)
+        hashed: list[Future[str]] = []
+
+        def now_measuring() -> None:
+            hashed.append(beside.submit(sha256_of, cog))
+            written()
+
+        product = transcode(recipe, grid, cog, project.bands, project.radiometry, project.resampling, now_measuring)
         if not product.statistics.valid:
             raise BadDataError("has no valid pixel at all: everything is nodata or masked")
         record = {
@@ -175,7 +196,7 @@ def _convert(source: SceneSource, checksum: str, conversion: str, project: Proje
             "source_files": [path.name for path in recipe.headers],
             "source_checksum": checksum,
             "conversion": conversion,
-            "checksum": sha256_of(cog),
+            "checksum": hashed[0].result(),
             "size_bytes": cog.stat().st_size,
         }
         write_json(temp / "scene.json", {**record, **_described(recipe, grid, product)})

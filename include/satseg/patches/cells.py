@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CELL_BYTES = 24 * 2**20  # pixels, mask and validity held for a cell
+PACKED_BYTES = 16 * 2**20  # masks kept from the first pass to the second
 CELL_STEP = 512  # cells begin and end where the scene's tiles do
 Mask = NDArray[np.uint8]
 
@@ -103,6 +104,8 @@ class CellReader:
         self._record, self._size, self._classes, self._threads = record, size, classes, threads
         self._polygons = PolygonIndex.read(record.annotations) if record.annotations else PolygonIndex()
         self._readers: SimpleQueue[SceneReader] = SimpleQueue()
+        self._packed: dict[tuple[int, int], Mask] = {}
+        self._room = PACKED_BYTES
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -119,7 +122,8 @@ class CellReader:
     def survey(self, cell: Cell) -> Survey:
         """Return what is in a cell's windows, of which only the pixels' validity is read."""
         with self._reader() as reader:
-            windows = _Windows(cell, self._size, reader.valid_mask(cell.top, cell.left, *cell.shape), self._mask(cell))
+            valid = reader.valid_mask(cell.top, cell.left, *cell.shape)
+        windows = _Windows(cell, self._size, valid, self._remembered(cell, self._mask(cell)))
         data, fractions = np.ones(len(cell.index)), np.zeros((len(cell.index), self._classes))
         for number in range(len(cell.index)):
             if not windows.all_valid:
@@ -147,7 +151,17 @@ class CellReader:
         counts = [np.count_nonzero(mask == number) for number in range(1, self._classes + 1)]
         return np.array([mask.size - sum(counts), *counts], dtype=np.int64)
 
+    def _remembered(self, cell: Cell, mask: Mask) -> Mask:
+        """Keep a mask of one class in an eighth of its size, while there is room, for the second pass."""
+        if self._classes == 1 and (packed := np.packbits(mask, axis=1)).nbytes <= self._room:
+            self._room -= packed.nbytes
+            self._packed[cell.top, cell.left] = packed
+        return mask
+
     def _mask(self, cell: Cell) -> Mask:
+        packed = self._packed.pop((cell.top, cell.left), None)
+        if packed is not None:
+            return np.unpackbits(packed, axis=1, count=cell.shape[1])
         transform = window_transform(self.scene.transform, cell.top, cell.left)
         return self._polygons.rasterize(transform, *cell.shape)
 

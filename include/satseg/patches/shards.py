@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from satseg.patches.patchset import header_bytes, image_file, mask_file
 from satseg.storage.atomic import replacing_file
 
 COPY_BYTES = 4 * 2**20
+FLUSH_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,18 @@ class Record:
 
 
 class ShardWriter:
-    """Writes `total` records to files of `capacity` records each; their number must be known beforehand."""
+    """Writes `total` records to files of `capacity` records each; their number must be known beforehand.
+
+    A thread flushes to disk while the next records are written, so that little is left to flush at the end.
+    """
 
     def __init__(self, folder: Path, prefix: str, record: Record, total: int, capacity: int) -> None:
         self._folder, self._prefix, self._record = folder, prefix, record
         self._total, self._capacity = total, capacity
-        self._written = 0
+        self._written = self._unflushed = 0
         self._files: list[IO[bytes]] = []
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="satseg-flush")
+        self._flushing: list[Future[None]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -74,8 +81,11 @@ class ShardWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
-        if error is None and self._written != self._total:
-            raise RuntimeError(f"{self._written} patches written, {self._total} announced")
+        self._flusher.shutdown()
+        if error is None:
+            self._wait()
+            if self._written != self._total:
+                raise RuntimeError(f"{self._written} patches written, {self._total} announced")
 
     def write(self, image: NDArray[Any], mask: NDArray[np.uint8]) -> None:
         """Append one patch."""
@@ -85,7 +95,17 @@ class ShardWriter:
             if array.shape != kind.shape or array.dtype != kind.dtype:
                 raise ValueError(f"a patch of {array.shape} {array.dtype} in shards of {kind.shape} {kind.dtype}")
             file.write(np.ascontiguousarray(array).data)
+            self._unflushed += kind.record_bytes
         self._written += 1
+        if self._unflushed >= FLUSH_BYTES:
+            self._wait()  # a disk slower than the reading holds it up here, not with all memory full
+            self._flushing = [self._flusher.submit(_flush, file) for file in self._files]
+            self._unflushed = 0
+
+    def _wait(self) -> None:
+        for flushing in self._flushing:
+            flushing.result()
+        self._flushing = []
 
     def _next_file(self) -> None:
         self._close()
@@ -97,9 +117,18 @@ class ShardWriter:
             kind.write_header(file, count)
 
     def _close(self) -> None:
-        for file in self._files:
-            file.close()
+        self._flushing += [self._flusher.submit(_finish, file) for file in self._files]
         self._files = []
+
+
+def _flush(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _finish(file: IO[bytes]) -> None:
+    with file:
+        _flush(file)
 
 
 @dataclass(frozen=True)

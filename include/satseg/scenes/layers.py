@@ -23,6 +23,7 @@ from satseg.scenes.recipe import BandSource
 from satseg.scenes.source import SourceHeader, plain_cause
 
 WARP_MEMORY_MB = 64
+PIECE_PX = 512  # divides the windows of `statistics.windows`
 _GDAL_TYPES = {
     **{"uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32"},
     **{"float32": "Float32", "float64": "Float64"},
@@ -104,13 +105,7 @@ class OpenLayer:
             BadDataError: the pixels cannot be read.
         """
         try:
-            bands: NDArray[Any] = self.dataset.read(self._indexes, window=window)
-            valid = np.ones(bands.shape, dtype=bool)
-            if self._layer.masked and self._layer.resampling is not None:
-                # GDAL takes an alpha band for a mask in 2- and 4-band rasters only
-                valid &= self.dataset.read(len(self._indexes) + 1, window=window) > 0
-            elif self._layer.masked:
-                valid &= self.dataset.read_masks(1, window=window) > 0
+            bands, valid = self._resampled(window) if self._layer.resampling is not None else self._plain(window)
         except RasterioError as error:
             where = f" near row {window.row_off}, column {window.col_off}"
             raise unreadable(self._layer.bands[0].path, error, where) from error
@@ -118,6 +113,29 @@ class OpenLayer:
             if band.nodata is not None:
                 valid[i] &= ~np.isnan(bands[i]) if math.isnan(band.nodata) else bands[i] != band.nodata
         return bands, valid
+
+    def _plain(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        bands = self.dataset.read(self._indexes, window=window)
+        valid = np.ones(bands.shape, dtype=bool)
+        if self._layer.masked:
+            valid &= self.dataset.read_masks(1, window=window) > 0
+        return bands, valid
+
+    def _resampled(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read by pieces: GDAL resamples a larger window in one go, with results that depend on the window."""
+        shape = (self.dataset.count, int(window.height), int(window.width))
+        found = np.empty(shape, self.dataset.dtypes[0])
+        for row in range(0, shape[1], PIECE_PX):
+            for col in range(0, shape[2], PIECE_PX):
+                into = found[:, row : row + PIECE_PX, col : col + PIECE_PX]
+                piece = Window(window.col_off + col, window.row_off + row, into.shape[2], into.shape[1])
+                into[...] = self.dataset.read(window=piece)
+        count = len(self._indexes)
+        valid = np.ones((count, *shape[1:]), dtype=bool)
+        if self._layer.masked:
+            # GDAL takes an alpha band for a mask in 2- and 4-band rasters only, so it is read as the band it is
+            valid &= found[count] > 0
+        return found[:count], valid
 
 
 def unreadable(path: Path, error: RasterioError, where: str = "") -> BadDataError:

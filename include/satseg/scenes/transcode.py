@@ -6,7 +6,7 @@ A scene that keeps its pixels goes from a virtual raster straight into the COG w
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,12 +60,14 @@ def transcode(  # noqa: PLR0917
     names: tuple[str, ...],
     radiometry: RadiometryConfig | None = None,
     resampling: ResamplingName = "auto",
+    written: Callable[[], None] = lambda: None,
 ) -> Product:
     """Write a scene as a COG on `grid`.
 
     An alpha band or mask of a source becomes the COG's mask. Every pixel of the source is read, so a truncated file is
     found, and every pixel of the result is read again. Memory is bounded by window size and GDAL's cache; equal input
-    gives equal bytes.
+    gives equal bytes. `written` is called when the file is there and GDAL's memory is free again; what it starts runs
+    beside the measuring.
 
     Raises:
         BadDataError: pixels cannot be read, or the metadata lacks what `radiometry` needs.
@@ -84,6 +86,8 @@ def transcode(  # noqa: PLR0917
                 temp = Path(folder) / "pixels.tif"
                 infinite = _write_changed(recipe, layers, grid, values, temp)
                 to_cog(temp, target, descriptions=names)
+    give_back_memory()
+    written()
     found = measure(target, paced(f"{name}: measuring", grid.width * grid.height))
     give_back_memory()
     found.infinite = max(found.infinite, infinite)
@@ -104,10 +108,19 @@ def layers_of(recipe: Recipe, grid: Grid, resampling: ResamplingName = "auto") -
         positions = tuple(i for i, band in enumerate(recipe.bands) if band.path == path)
         bands = tuple(recipe.bands[i] for i in positions)
         how = None if same_place(header.grid, grid) else resampling_for(header.grid, grid, resampling)
-        # on a scaled copy of the same grid every target pixel has source pixels
-        gaps = header.grid.crs != grid.crs or header.grid.north_up != grid.north_up
+        # on a scaled copy of its own grid every pixel of the scene has source pixels
+        turned = header.grid.crs != grid.crs or header.grid.north_up != grid.north_up
+        gaps = turned or (header.grid is not recipe.grid and not _covers(header.grid, recipe.grid))
         layers.append(Layer(bands, positions, grid, how, header.has_mask or (gaps and bands[0].nodata is None)))
     return layers
+
+
+def _covers(grid: Grid, other: Grid) -> bool:
+    """Return whether a grid reaches as far as another of the same CRS, to a pixel."""
+    slack = math.sqrt(abs(grid.transform.determinant))
+    west, south, east, north = grid.bounds
+    least_x, least_y, most_x, most_y = other.bounds
+    return west <= least_x + slack and south <= least_y + slack and east >= most_x - slack and north >= most_y - slack
 
 
 def _as_it_is(layers: list[Layer]) -> bool:
