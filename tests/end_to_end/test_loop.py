@@ -148,4 +148,5 @@ def test_nothing_is_left_behind(loop: Outcome, home: Home) -> None:
     assert [path for path in home.workspace.root.rglob(f"{TEMP_PREFIX}*") if "airflow" not in path.parts] == []
     assert not (home.folder / "scratch").exists()
     assert not (home.workspace.root / "locks").exists()
+    assert list((home.workspace.data / ".dvc" / "tmp").glob("*lock*")) == []
     assert list(home.folder.glob("*.pid")) == []

@@ -128,6 +128,12 @@ def remove_leftovers(home: Home) -> None:
     """Remove the files of locks nobody holds and an empty scratch folder: harmless, but they look forgotten."""
     with contextlib.suppress(OSError):
         (home.folder / SCRATCH).rmdir()
+    with (
+        contextlib.suppress(LockHeldError),
+        exclusive(home.workspace.lock("data"), "The data repository", timeout_s=0),
+    ):
+        for name in ("lock", "rwlock", "rwlock.lock"):  # DVC leaves them; nobody uses it while we hold ours
+            (home.workspace.data / ".dvc" / "tmp" / name).unlink(missing_ok=True)
     folder = home.workspace.lock("any").parent
     for path in folder.glob("*.lock"):
         with contextlib.suppress(LockHeldError), exclusive(path, path.stem, timeout_s=0):
