@@ -126,7 +126,7 @@ def test_training_killed_in_its_second_epoch_was_ended_by_airflows_retry(
     run = get_run(home.workspace, loop.train["run_id"])
     assert (run.status, run.tags["satseg.resumed"]) == ("FINISHED", "true")
     assert run.tags["satseg.resumed_after"].startswith("epoch 1, step 0;")
-    tries = sorted(home.folder.glob("logs/dag_id=tiny.model_training/**/task_id=train/attempt=*.log"))
+    tries = sorted(home.folder.glob("logs/tasks/dag_id=tiny.model_training/**/task_id=train/attempt=*.log"))
     assert [path.stem for path in tries] == ["attempt=1", "attempt=2"]
     assert "killed by signal 9" in tries[0].read_text()
 

@@ -23,6 +23,7 @@ from satseg.scenes.recipe import BandSource
 from satseg.scenes.source import SourceHeader, plain_cause
 
 WARP_MEMORY_MB = 64
+STRIP_ROWS = 16
 PIECE_PX = 512  # divides the windows of `statistics.windows`
 _GDAL_TYPES = {
     **{"uint8": "Byte", "int8": "Int8", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32", "int32": "Int32"},
@@ -164,12 +165,14 @@ def virtual_raster(  # noqa: PLR0917
         masked: hand on the file's mask or alpha band as the mask.
         names: descriptions of the bands.
     """
+    blocks = _blocks(bands[0].header)
     root = ET.Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
     if grid.crs is not None:
         ET.SubElement(root, "SRS").text = grid.crs
         ET.SubElement(root, "GeoTransform").text = ", ".join(map(repr, grid.transform.to_gdal()))
     for number, band in enumerate(bands, start=1):
-        element = ET.SubElement(root, "VRTRasterBand", dataType=_GDAL_TYPES[dtype], band=str(number))
+        described = {"dataType": _GDAL_TYPES[dtype], "band": str(number), **blocks}
+        element = ET.SubElement(root, "VRTRasterBand", described)
         if names is not None:
             ET.SubElement(element, "Description").text = names[number - 1]
         if nodata is not None:
@@ -189,6 +192,15 @@ def open_virtual(xml: str) -> Iterator[Any]:
     """Open a virtual raster as a rasterio dataset."""
     with gdal_environment(), rasterio.Env(GDAL_PAM_ENABLED="YES"), rasterio.open(xml, driver="VRT") as dataset:
         yield dataset
+
+
+def _blocks(header: SourceHeader) -> dict[str, str]:
+    """Return the blocks of a virtual raster: GDAL's own of 128 px cost a third of the time of a conversion."""
+    rows, cols = header.tile_shape
+    striped = cols >= header.grid.width
+    width = header.grid.width if striped else min(PIECE_PX, header.grid.width)
+    height = max(rows, STRIP_ROWS) if striped else PIECE_PX
+    return {"blockXSize": str(width), "blockYSize": str(min(height, header.grid.height))}
 
 
 def _add_source(parent: ET.Element, path: Path, band: str) -> None:
