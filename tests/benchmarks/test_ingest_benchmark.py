@@ -60,6 +60,7 @@ def test_bars_are_judged():
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_the_whole_benchmark_runs_and_memory_stays_below_its_bar(tmp_path, monkeypatch):
     seen = []
     judge = benchmark.judge

@@ -70,7 +70,8 @@ class Preparation:
         check_mask_values(project.annotations, project.classes)
         self._files: dict[Path, Labels | BadDataError] = {}
         self._used: dict[Path, set[int]] = defaultdict(set)
-        self.began = datetime.now(UTC).replace(microsecond=0)
+        # stands for this ingest until its version is made; times of versions are whole seconds, so none can equal it
+        self.began = datetime.now(UTC).replace(microsecond=1)
         self._force = force
         self.before_conversion: Callable[[], None] = lambda: None
         self.after_writing: Callable[[], None] = lambda: None

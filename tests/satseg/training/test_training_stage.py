@@ -197,6 +197,7 @@ def test_training_goes_on_from_the_champion_when_it_fits(killed_and_resumed, pro
     assert again.run_id == second.run_id  # the network is the model's, so it is the same training
 
 
+@pytest.mark.full
 def test_training_goes_on_from_a_file(killed_and_resumed, project, tmp_path):
     workspace, _, result = killed_and_resumed
     folder = model_folder(workspace, resolve_model(workspace, "tiny", result.run_id))

@@ -204,6 +204,7 @@ def satseg(workspace, file, *words):
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_a_trial_really_trains(workspace_with_mlflow):
     plan, step = steps(workspace_with_mlflow, project("training.seed=11"), trials=1)
     step("trial", trial=0)
