@@ -288,9 +288,13 @@ def run_training(scene: Path, folder: Path) -> dict[str, Any]:
             return places.map(plain_graph(decode), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     config, count = TrainingConfig(batch_size=8), 3000
-    rates: dict[str, list[float]] = {"shards": [], "png": []}
-    readers = {"shards": WindowReader(patch_set, windows), "png": PngReader(patch_set, windows)}
-    for _ in range(3):
+    readers = {
+        "shards": WindowReader(patch_set, windows),
+        "png": PngReader(patch_set, windows),
+        "memory": WindowReader(patch_set, windows, config.cache_mib),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in readers}
+    for _ in range(5):
         for name, reader in readers.items():
             batches = iter(training_batches(reader, config, 0, count))
             next(batches)  # graphs are built
@@ -418,6 +422,7 @@ def training(work: Path, bars: Bars) -> None:
     medians = {name: statistics.median(values) for name, values in rates.items()}
     bars.add("tf.data over PNG files, augmented", f"{medians['png']:,.0f} patches/s")
     bars.add("tf.data over shards, augmented", f"{medians['shards']:,.0f} patches/s")
+    bars.add("tf.data over shards kept in memory (training.cache_mib)", f"{medians['memory']:,.0f} patches/s")
     ratio = medians["shards"] / medians["png"]
     bars.add("shards against PNG files", f"{ratio:.1f} ×", "≥ 2 ×", ratio >= 2)
 
