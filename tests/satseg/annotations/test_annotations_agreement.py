@@ -10,6 +10,8 @@ import shapely
 from affine import Affine
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from shapely.geometry import MultiPolygon, Point, Polygon, box
+
 from label_makers import (
     CLASSES,
     SCENE,
@@ -25,8 +27,6 @@ from label_makers import (
     truth,
     vector,
 )
-from shapely.geometry import MultiPolygon, Point, Polygon, box
-
 from satseg.annotations.masks import rasterize, window_transform
 from satseg.annotations.table import AnnotationTable, LabelledPolygon
 from satseg.scenes.grid import Grid

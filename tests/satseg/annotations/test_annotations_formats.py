@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from shapely.geometry import LineString, MultiLineString, Polygon, box
+
 from label_makers import (
     CLASSES,
     SCENE,
@@ -22,8 +24,6 @@ from label_makers import (
     truth,
     vector,
 )
-from shapely.geometry import LineString, MultiLineString, Polygon, box
-
 from satseg.annotations.fitting import fit_labels
 from satseg.annotations.labels import SceneFrame
 from satseg.annotations.reading import read_labels

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 from affine import Affine
-from label_makers import CLASSES, SCENE, SIZE, by_strips, raster, table_of, truth
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 from shapely.geometry import box
 
+from label_makers import CLASSES, SCENE, SIZE, by_strips, raster, table_of, truth
 from satseg.annotations import raster_mask
 from satseg.annotations.labels import SceneFrame
 from satseg.annotations.mask_values import check_mask_values

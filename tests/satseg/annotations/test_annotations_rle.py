@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from label_makers import compressed, encoded
 
+from label_makers import compressed, encoded
 from satseg.annotations.rle import columns, decode_runs
 
 # made by pycocotools 2.0 (mask.encode): a field with a hole, a corner and a last pixel
