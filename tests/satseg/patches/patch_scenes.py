@@ -99,6 +99,8 @@ def write_scene(folder: Path, spec: SceneSpec) -> SceneRecord:
         "driver": "GTiff", "height": spec.height, "width": spec.width, "count": spec.bands, "dtype": spec.dtype,
         "crs": spec.crs, "transform": transform_of(spec), "nodata": spec.nodata, "tiled": True,
         "blockxsize": 128, "blockysize": 128, "compress": "deflate",
+        # as in an ingested scene; GDAL's own choice would mark a fourth band as alpha
+        "photometric": "RGB" if spec.bands == 3 else "MINISBLACK",
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as dataset:
         dataset.write(pixels.transpose(2, 0, 1))
