@@ -1,6 +1,7 @@
 """The `satseg` program: shared options, running a stage, and turning errors into exit codes."""
 
 import contextlib
+import importlib.metadata
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from satseg.storage.atomic import write_json
 from satseg.storage.layout import Workspace
 
 INTERRUPTED = 128 + signal.SIGINT
+PIPE_WIDTH = 1000
 STOPPED = "Stopped. Nothing is half-written; run the same command again to go on."
 
 S = TypeVar("S", bound=Spec)
@@ -36,6 +38,17 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
 ResultOption = Annotated[Path | None, typer.Option("--result", metavar="FILE", help="Also write that object to FILE.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Do again what a content hash says is done.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"satseg {importlib.metadata.version('satseg')}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+]
 
 
 class DecidedAgainst(Exception):  # noqa: N818 - a decision, not an error
@@ -91,7 +104,8 @@ def print_json_or(text: Callable[[Console], None], value: Any, as_json: bool) ->
     if as_json:
         print(json.dumps(value, ensure_ascii=False))
     else:
-        text(Console())
+        # a pipe has no width; cut cells would be lost to whoever reads it
+        text(Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH))
 
 
 def build() -> typer.Typer:
@@ -109,7 +123,7 @@ def build() -> typer.Typer:
     )
 
     @app.callback()
-    def program() -> None:
+    def program(version: VersionOption = False) -> None:
         pass
 
     for group in (demo_scenes, datasets, patches, training, tuning, registry, inference, drift, lineage):

@@ -38,6 +38,8 @@ def run(spec: PatchSpec, workspace: Workspace) -> PatchResult:
 def _cut(spec: PatchSpec, workspace: Workspace) -> PatchResult:
     plan, warnings = make_plan(spec.project, workspace, spec.dataset_version, may_extend=spec.step in {"plan", "all"})
     give_back()
+    for scene in spec.scenes:
+        plan.record(scene)  # a name that is wrong is said also when there is nothing to do
     if plan.complete and not spec.force:
         if spec.step != "extract":
             remember_latest(plan)

@@ -74,3 +74,14 @@ def test_errors_become_exit_codes_without_traceback(monkeypatch, capsys, raised,
 def test_wrong_option_is_a_usage_error(capsys):
     assert app.main(["--nonsense"]) == 2
     assert "nonsense" in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys):
+    assert app.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("satseg 0.")
+
+
+def test_a_pipe_gets_whole_cells(capsys):
+    long = "a" * 300
+    app.print_json_or(lambda console: console.print(long), None, as_json=False)
+    assert capsys.readouterr().out.strip() == long

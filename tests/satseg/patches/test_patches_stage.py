@@ -271,6 +271,11 @@ def test_unknown_and_unlabelled_scenes_are_told_apart(town: str, workspace: Work
         patch(workspace, step="extract", scenes=["wild"])
 
 
+def test_an_unknown_scene_is_said_also_when_there_is_nothing_to_do(made: PatchSet, workspace: Workspace) -> None:
+    with pytest.raises(NotFoundError, match="No scene 'nort'"):
+        patch(workspace, scenes=["nort"])
+
+
 def test_finalise_names_the_scenes_not_extracted(town: str, workspace: Workspace) -> None:
     patch(workspace, step="plan")
     patch(workspace, step="extract", scenes=["east"])
