@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKSPACE ?= workspace
 SCENES ?=
+# Test files run side by side; each worker may hold a TensorFlow of its own (3 GB).
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help venv demo up down test test-fast test-full coverage lint format lock clean-workspace clean
 
@@ -37,16 +40,16 @@ down: $(READY) ## Stop what `make up` started
 	@$(BIN)/python -m satseg_airflow.embedded down --workspace "$(WORKSPACE)"
 
 test: $(READY) ## All tests but the long suites (up to 15 minutes on 2 cores)
-	@$(BIN)/python -m pytest -m "not full"
+	@$(PYTEST) -m "not full"
 
 test-fast: $(READY) ## The inner loop: unit tests without TensorFlow training or a scheduler (up to 2 minutes)
-	@$(BIN)/python -m pytest -m "not slow and not full"
+	@$(PYTEST) -m "not slow and not full"
 
 test-full: $(READY) ## Everything, the long suites too
 	@$(BIN)/python -m pytest
 
 coverage: $(READY) ## The inner-loop tests with line and branch coverage
-	@$(BIN)/python -m pytest -m "not full" --cov --cov-report=term-missing:skip-covered
+	@$(PYTEST) -m "not full" --cov --cov-report=term-missing:skip-covered
 
 lint: $(READY) ## ruff, mypy --strict, and the rules between the rooms
 	@$(BIN)/ruff check .

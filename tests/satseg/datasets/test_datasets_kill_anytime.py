@@ -60,9 +60,11 @@ def test_disturbed_at_any_moment_and_run_again_all_is_as_undisturbed(undisturbed
         for part, number in zip(moments(3, SEED), signals, strict=True)
     ]
     expected = (-signal.SIGKILL, 128 + signal.SIGINT, -signal.SIGKILL)
-    # 0: a busy machine had given this one more time than the undisturbed, so that it was done before the signal
-    assert all(code in {0, wanted} for (code, _), wanted in zip(ends, expected, strict=True)), ends
-    assert any(code != 0 for code, _ in ends)
+    # 0 and -SIGINT: a busy machine had given this one more time than the undisturbed, so that it was done before the
+    # signal, or already on its way out
+    codes = [code for code, _ in ends]
+    assert all(code in {0, wanted, -signal.SIGINT} for code, wanted in zip(codes, expected, strict=True)), codes
+    assert any(code != 0 for code in codes)
     assert not any("Traceback" in said for _, said in ends)
 
 
