@@ -1,11 +1,11 @@
 """Ten labelled windows of a new, differently lit area: fine-tuning a champion beside training from scratch.
 
-    python benchmarks/few_shot.py [--champion-minutes 13] [--minutes 3] [--seeds 0 1 2] [--backbone resnet18]
-                                  [--workspace DIR] [--write docs/benchmarks/few_shot.md]
+    python benchmarks/few_shot.py [--champion-epochs 40] [--epochs 40] [--seeds 0 1 2]
+                                  [--backbone resnet18] [--workspace DIR] [--write docs/benchmarks/few_shot.md]
 
 The champion learns from ggaba_b and ggaba_a west of column 1792, in the light they were taken in. The new area is
 ggaba_a east of column 2048 in evening light (each band with another gain, some haze). Of its northern half every seed
-draws ten windows of 19 m; both ways get the same ten (two of them choose the epoch) and the same time. Measured is the
+draws ten windows of 19 m; both ways get the same ten (two of them choose the epoch) and as many steps. Measured is the
 southern half. Bar: the fine-tuned model's IoU is higher for the median of the seeds. See docs/how-to/few-shot.md.
 """
 
@@ -52,12 +52,11 @@ def few_project(name: str, given: argparse.Namespace) -> dict:
         },
         "training": {
             "backbone": given.backbone,
-            "epochs": 1000,
+            "epochs": given.epochs,
             "steps_per_epoch": 10,
             "batch_size": 4,
-            "max_minutes": given.minutes,
         },
-        "retraining": {"epochs": 1000, "learning_rate": 3e-4, "freeze_encoder_epochs": 5},
+        "retraining": {"epochs": given.epochs, "learning_rate": 3e-4, "freeze_encoder_epochs": 5},
     }
 
 
@@ -66,7 +65,7 @@ def champion(given: argparse.Namespace, folder: Path) -> str:
     data = scenes_folder()
     cut(data, PROTOCOLS["strip"].train, folder / "train")
     file = folder / "champion.yaml"
-    content = project("champion", argparse.Namespace(backbone=given.backbone, minutes=given.champion_minutes))
+    content = project("champion", argparse.Namespace(backbone=given.backbone, epochs=given.champion_epochs))
     file.write_text(yaml.safe_dump(content))
     satseg = Satseg(folder / "workspace", file)
     satseg("ingest", str(folder / "train"))
@@ -113,8 +112,8 @@ HEADERS = ("way", "IoU by seed", "median", "all-positive map", "bar", "met")
 def main() -> int:
     """Train, fine-tune and compare; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--champion-minutes", type=float, default=13.0, help="of the champion's training")
-    parser.add_argument("--minutes", type=float, default=3.0, help="of each training on the ten windows")
+    parser.add_argument("--champion-epochs", type=int, default=40, help="of 40 steps of 8 windows")
+    parser.add_argument("--epochs", type=int, default=40, help="of 10 steps of 4 windows")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--workspace", type=Path, help="where to work; default: a temporary folder")

@@ -84,15 +84,20 @@ def test_parts_to_learn_from_and_to_measure_are_those_of_the_issue():
 
 def test_the_table_judges_the_median_of_the_best_architecture():
     outcomes = [
-        kampala_training.Outcome("strip", architecture, seed, Score(iou, 0.25), 14.0)
+        kampala_training.Outcome("strip", architecture, seed, Score(iou, 0.25), 14.0, 16.0)
         for architecture, ious in (("linknet", (0.5, 0.62, 0.7)), ("unet", (0.61, 0.55, 0.5)))
         for seed, iou in enumerate(ious)
     ]
     first, second = kampala_training.rows(outcomes)
-    assert first == ("strip", "linknet", "0.500 0.620 0.700", "0.620", "0.250", "14.0", "≥ 0.60", "yes")
+    assert first == ("strip", "linknet", "0.500 0.620 0.700", "0.620", "0.250", "14.0 (16.0)", "≥ 0.60", "yes")
     assert second[-2:] == ("", "")
     missed = [outcome for outcome in outcomes if outcome.architecture == "unet"]
     assert kampala_training.rows(missed)[0][-1] == "NO"
+
+
+def test_a_training_of_more_than_a_quarter_of_an_hour_misses_the_bar():
+    outcome = kampala_training.Outcome("strip", "linknet", 0, Score(0.9, 0.25), 15.1, 15.1)
+    assert kampala_training.rows([outcome])[0][-1] == "NO"
 
 
 def test_each_seed_draws_ten_windows_that_the_measured_half_does_not_touch():
@@ -119,6 +124,6 @@ def test_the_table_compares_fine_tuning_with_training_from_scratch():
 
 
 def test_the_project_files_are_valid():
-    given = Namespace(backbone="resnet18", minutes=1.0)
+    given = Namespace(backbone="resnet18", epochs=2)
     for content in (kampala_training.project("strip", given), few_shot.few_project("few0", given)):
         assert ProjectConfig.model_validate(content).gsd_m == pytest.approx(0.1493, abs=1e-4)
