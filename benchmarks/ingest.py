@@ -242,6 +242,8 @@ def main(arguments: list[str] | None = None) -> int:
     met = True
     for case in CASES:
         if given.case in {None, case.dtype}:
+            if given.folder:
+                given.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix="satseg-ingest-", dir=given.folder) as folder:
                 met = judge(case, side, measure(case, side, given.rounds, Path(folder)), table) and met
     Console(width=120).print(table)
