@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from satseg.config.project import ProjectConfig
 
@@ -153,19 +153,44 @@ class EvaluateSpec(Spec):
     force: bool = False
 
 
-class Scores(BaseModel):
-    """Pixel scores of one class or averaged over the classes."""
+class Interval(BaseModel):
+    """A number and where the truth lies, found by resampling spatial blocks; null where it is undefined."""
 
-    iou: float
-    dice: float
-    precision: float
-    recall: float
+    value: float | None
+    low: float | None
+    high: float | None
+    level: float = 0.95
+    blocks: int = Field(description="Blocks that hold evidence about it.")
+    warning: str | None = None
+
+
+class Details(BaseModel):
+    """What a report says of one class, one scene or all held-out ground besides the pixels' scores."""
+
+    boundary_iou: float | None = Field(None, description="IoU of the rims along the contours (Cheng et al. 2021).")
+    object_precision: float | None = Field(None, description="Part of the predicted objects that are right.")
+    object_recall: float | None = Field(None, description="Part of the labelled objects that are found.")
+    object_f1: float | None = Field(None, description="Objects are right at an IoU above 0.5.")
+    objects: int = Field(0, description="Labelled objects.")
+    ece: float | None = Field(None, description="Expected calibration error of the probabilities.")
+    recall_by_size: dict[str, float | None] = Field({}, description="Recall of the pixels of objects, by their size.")
+    intervals: dict[str, Interval] = Field({}, description="By the name of the score.")
+
+
+class Scores(Details):
+    """Scores of one class or averaged over the classes; null where nothing is labelled."""
+
+    iou: float | None
+    dice: float | None
+    precision: float | None
+    recall: float | None
     iou_all_positive: float = Field(description="IoU of the map that is positive everywhere.")
     pixels: int
     labelled_pixels: int = Field(0, description="Pixels labelled as the class; of a mean: as any class.")
+    predicted_pixels: int = Field(0, description="Pixels predicted as the class; of a mean: as any class.")
 
 
-class EvaluateResult(Result):
+class EvaluateResult(Result, Details):
     """Scores on the held-out blocks."""
 
     run_id: str
@@ -180,8 +205,15 @@ class EvaluateResult(Result):
     reference: Scores | None = Field(None, description="The same on the fixed reference test blocks alone.")
     new: Scores | None = Field(None, description="The same on test blocks that came later.")
     windows: int = Field(0, description="Test windows measured.")
+    excluded_windows: int = Field(0, description="Test windows left out because the model was trained on that ground.")
     blocks: int = Field(0, description="Spatial blocks they lie in.")
     threshold: float | None = Field(None, description="Probability threshold of one-class maps.")
+    best_threshold: float | None = Field(
+        None, description="Threshold of the highest IoU on validation windows; reported, not applied."
+    )
+    best_threshold_iou: float | None = Field(None, description="The IoU it has there.")
+    boundary_px: int = Field(0, description="Width of the rim of boundary IoU.")
+    page: str | None = Field(None, description="The report for people, one HTML file.")
     pictures: list[str] = []
 
 
@@ -192,13 +224,26 @@ class RegisterSpec(Spec):
 
 
 class Gate(BaseModel):
-    """One rule of a promotion."""
+    """One rule of a promotion and what came of it."""
 
     name: str
-    passed: bool
+    passed: bool = Field(description="Without enough evidence: what an automatic decision takes it for.")
     value: float | None
     bound: float | None
     evidence: str
+    undecided: bool = Field(False, description="Whether there is not enough evidence for a verdict.")
+    low: float | None = Field(None, description="Lower end of the value's 95% interval.")
+    high: float | None = Field(None, description="Upper end.")
+    blocks: int | None = Field(None, description="Spatial blocks the value rests on.")
+    blocks_needed: int | None = Field(None, description="Blocks that a verdict needs.")
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def outcome(self) -> Literal["passed", "failed", "not enough evidence"]:
+        """One of three."""
+        if self.undecided:
+            return "not enough evidence"
+        return "passed" if self.passed else "failed"
 
 
 class RegistryResult(Result):
@@ -206,9 +251,11 @@ class RegistryResult(Result):
 
     version: str
     alias: str | None
-    decision: Literal["registered", "promotable", "promoted", "refused", "rolled_back", "unchanged"]
+    decision: Literal["registered", "promotable", "promoted", "undecided", "refused", "rolled_back", "unchanged"]
     previous: str | None = Field(None, description="Champion before the decision.")
     gates: list[Gate] = []
+    undecided: list[str] = Field([], description="Gates without enough evidence, on which a person has to decide.")
+    links: dict[str, str] = Field({}, description="Where the evidence can be looked at, by its name.")
 
 
 class PromoteSpec(Spec):
@@ -217,6 +264,7 @@ class PromoteSpec(Spec):
     version: str = Field(description="Version number or alias.")
     check: bool = Field(False, description="Only evaluate the gates.")
     approved_by: str | None = None
+    rejected_by: str | None = Field(None, description="Who says no whatever the gates say; it is recorded.")
     reason: str = ""
 
 
@@ -224,6 +272,8 @@ class RollbackSpec(Spec):
     """Make the previous champion champion again."""
 
     reason: str = ""
+    by: str | None = Field(None, description="Who asks for it; default: the account that runs this.")
+    request: str | None = Field(None, description="Name of the wish, which is carried out once however often it comes.")
 
 
 # --- maps -----------------------------------------------------------------------------------------------------
@@ -235,6 +285,12 @@ class PredictSpec(Spec):
     scenes: list[str] = Field(min_length=1, description="Scene ids of the dataset, or raster files.")
     out: Path | None = Field(None, description="Default: the workspace's predictions folder.")
     model: str = "champion"
+    step: Literal["plan", "all"] = "all"
+    part: str | None = Field(
+        None,
+        pattern=r"^[1-9]\d*/[1-9]\d*$",
+        description="Only predict this share of each scene's rows, '2/3'; a run without it joins them.",
+    )
     force: bool = False
 
 
@@ -249,14 +305,41 @@ class Prediction(BaseModel):
     item: str
     objects: int
     area_m2: float | None
+    polygon_files: dict[str, str] = Field({}, description="The polygons by format; `polygons` is one of them.")
 
 
 class PredictResult(Result):
-    """All predicted scenes."""
+    """All predicted scenes; after 'plan' how large ones are shared, after 'part' nothing yet."""
 
     model_version: str | None
     run_id: str
     predictions: list[Prediction]
+    engine: str = Field("tf", description="What ran the model.")
+    scenes: list[str] = Field([], description="Scenes asked for.")
+    parts: list[list[str]] = Field([], description="Scene and share ('1/3') of each part of a large scene (plan).")
+
+
+class ExportSpec(Spec):
+    """Make a file of a model version for another engine."""
+
+    version: str = Field(description="Version number or alias.")
+    format: Literal["onnx", "tflite"]
+    precision: Literal["float32", "float16", "int8"] = "float32"
+    patch_set: str | None = Field(None, description="Default: the one the model was trained on.")
+    calibration_windows: int = Field(128, ge=1, description="Train windows that set the ranges of int8.")
+    force: bool = False
+
+
+class ExportResult(Result):
+    """An exported model and how near it is to the original."""
+
+    version: str
+    engine: str
+    exported: bool = Field(description="Whether its parity passed and the version is marked as exported.")
+    file: str | None = Field(description="The exported file; null when its parity failed.")
+    failures: list[str] = Field([], description="Bounds of the parity that are not kept.")
+    parity: dict[str, Any] = Field({}, description="Content of parity.json.")
+    changed: bool = True
 
 
 # --- drift ----------------------------------------------------------------------------------------------------
@@ -296,6 +379,9 @@ class FeatureDrift(BaseModel):
     shift: float = Field(description="Difference of medians in units of the reference's interquartile range.")
     drifted: bool
     change: str = Field("", description="What moved, in words.")
+    kind: Literal["radiometric", "texture", "content", "prediction"] = Field(
+        "radiometric", description="What it speaks of: light and colour, sharpness, what is there, what is predicted."
+    )
 
 
 class DriftResult(Result):
@@ -311,13 +397,25 @@ class DriftResult(Result):
     report: str | None = Field(None, description="Path of report.html.")
     champion: str | None = Field(None, description="Model version whose training data was the reference.")
     permuted: Literal["scenes", "blocks"] | None = Field(None, description="Units dealt anew for the null.")
-    correction: Literal["Holm", "step-down maxT"] | None = Field(None, description="Correction over the features.")
+    correction: Literal["Holm", "step-down maxT", "Benjamini-Hochberg"] | None = Field(
+        None, description="Correction over the features."
+    )
     false_alarm_bound: float | None = Field(
         None, description="Chance of an alarm in a quiet night, also when scenes differ from each other by nature."
     )
     reference_scenes: int = 0
     patches: dict[str, int] = Field({}, description="Patches compared, of 'reference' and 'night'.")
     kept: bool = Field(False, description="The result is an earlier one, about other scenes than asked for.")
+    together: list[FeatureDrift] = Field([], description="Tests of many features at once.")
+    predictions: list[FeatureDrift] = Field([], description="Tests of what the champion predicts.")
+    level: float | None = Field(None, description="Adjusted p-value up to which a test of this night counts.")
+    quiet_nights: int | None = Field(None, description="Nights over which drift.false_alarm_rate is kept.")
+    period_bound: float | None = Field(
+        None, description="Chance of any confirmed alarm in so many quiet nights, also when scenes differ by nature."
+    )
+    earlier_nights: list[str] = Field([], description="Nights of this period whose scenes joined the reference's side.")
+    kinds: list[str] = Field([], description="What kind of drift, the strongest first.")
+    severity: Literal["slight", "clear", "severe"] | None = Field(None, description="By the largest distance.")
 
 
 class DriftReportSpec(Spec):
@@ -357,6 +455,25 @@ class DriftEpisodeResult(Result):
     state: Literal["open", "closed", "none"]
 
 
+class ConceptSpec(Spec):
+    """Does the champion still find what it found? Measured on scenes labelled since, estimated on all."""
+
+    scenes: list[str] | None = Field(None, description="Default: all it has predicted and was not trained on.")
+
+
+class ConceptResult(Result):
+    """The champion's IoU on new scenes beside that on its test blocks."""
+
+    champion: str
+    scenes: list[str]
+    labelled: list[str] = Field(description="Scenes with labels, on which it is measured.")
+    baseline: Interval = Field(description="IoU on the test blocks.")
+    measured: Interval = Field(description="IoU on the labelled ones.")
+    estimated: Interval = Field(description="IoU that the calibrated probabilities promise, on all; often too high.")
+    lost: Interval | None = Field(description="Baseline minus measured.")
+    drifted: bool = Field(description="Whether the loss is beyond chance: its interval lies above 0.")
+
+
 # --- lineage --------------------------------------------------------------------------------------------------
 
 
@@ -369,9 +486,34 @@ class LineageSpec(Spec):
 
 
 class LineageResult(Result):
-    """The chain, from the target back to the sources."""
+    """The chain, from the target back to the sources, and what was made from the target."""
 
     chain: list[dict[str, Any]]
+    uses: list[dict[str, Any]] = Field([], description="Kind, id and uses of each thing made from the target.")
+
+
+class ReproduceSpec(Spec):
+    """Make a model again from what is recorded of it, and compare the weights."""
+
+    version: str = Field(description="Version number, alias or run id.")
+    init_from: Path | None = Field(None, description="The file a training started from, where it was no run.")
+    keep: bool = Field(False, description="Keep the folder in which everything was made again.")
+
+
+class ReproduceResult(Result):
+    """Whether data, patches and weights came out the same."""
+
+    run_id: str
+    version: str | None
+    identical: bool = Field(description="Whether every weight is the same, bit for bit.")
+    max_difference: float = Field(description="Largest difference of two weights.")
+    weights: int = Field(description="Numbers compared.")
+    dataset_version: str
+    patch_set: str
+    patches_identical: bool | None = Field(description="Null when the patch set of the run is gone.")
+    same_code: bool = Field(description="Whether the code is the commit the run was trained by, unchanged.")
+    val_iou: float = Field(description="Of the training done again.")
+    folder: str | None = Field(None, description="Where everything was made again, if it was kept.")
 
 
 class Stage(NamedTuple):
@@ -398,6 +540,7 @@ STAGES: dict[str, Stage] = {
     ),
     "rollback": Stage(("rollback",), RollbackSpec, RegistryResult, False, "Return to the previous champion."),
     "predict": Stage(("predict",), PredictSpec, PredictResult, True, "Predict whole scenes.", 720),
+    "export": Stage(("export",), ExportSpec, ExportResult, False, "Make a model file for another engine.", 240),
     "drift-profile": Stage(("drift", "profile"), DriftProfileSpec, DriftProfileResult, False, "Profile scenes.", 240),
     "drift-test": Stage(("drift", "test"), DriftTestSpec, DriftResult, False, "Compare a night with the reference."),
     "drift-report": Stage(("drift", "report"), DriftReportSpec, DriftResult, False, "Draw a night's report."),
@@ -405,5 +548,11 @@ STAGES: dict[str, Stage] = {
     "drift-episode": Stage(
         ("drift", "episode"), DriftEpisodeSpec, DriftEpisodeResult, False, "Open or close an episode."
     ),
+    "drift-concept": Stage(
+        ("drift", "concept"), ConceptSpec, ConceptResult, False, "Measure the champion on labels that came later."
+    ),
     "lineage": Stage(("lineage",), LineageSpec, LineageResult, False, "Print the chain behind something."),
+    "reproduce": Stage(
+        ("reproduce",), ReproduceSpec, ReproduceResult, True, "Make a model again and compare the weights.", 2880
+    ),
 }

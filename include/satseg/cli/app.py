@@ -110,7 +110,19 @@ def print_json_or(text: Callable[[Console], None], value: Any, as_json: bool) ->
 
 def build() -> typer.Typer:
     """Assemble the program from its command groups."""
-    from satseg.cli import datasets, demo_scenes, drift, inference, lineage, patches, registry, training, tuning
+    from satseg.cli import (
+        datasets,
+        demo_scenes,
+        drift,
+        export,
+        inference,
+        lineage,
+        patches,
+        registry,
+        serving,
+        training,
+        tuning,
+    )
 
     app = typer.Typer(
         name="satseg",
@@ -126,7 +138,20 @@ def build() -> typer.Typer:
     def program(version: VersionOption = False) -> None:
         pass
 
-    for group in (demo_scenes, datasets, patches, training, tuning, registry, inference, drift, lineage):
+    groups = (
+        demo_scenes,
+        datasets,
+        patches,
+        training,
+        tuning,
+        registry,
+        export,
+        inference,
+        serving,
+        drift,
+        lineage,
+    )
+    for group in groups:
         group.register(app)
     return app
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from satseg.config.data import AnnotationConfig, RadiometryConfig, ResamplingName, ValidationConfig
+from satseg.config.evaluation import EvaluationConfig
 from satseg.config.operation import DriftConfig, InferenceConfig, PromotionConfig, ScheduleConfig
 from satseg.config.patches import PatchConfig
 from satseg.config.search import SearchConfig, check_space
@@ -40,6 +41,7 @@ class ProjectConfig(Section):
     training: TrainingConfig = TrainingConfig()
     retraining: RetrainingConfig = RetrainingConfig()
     search: SearchConfig = SearchConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     promotion: PromotionConfig = PromotionConfig()
     inference: InferenceConfig = InferenceConfig()
     drift: DriftConfig = DriftConfig()

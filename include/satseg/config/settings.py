@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from satseg.errors import ConfigurationError
@@ -43,8 +43,36 @@ class Settings(BaseSettings):
     mlflow_patience_minutes: float = Field(
         5.0, ge=0, description="How long a training tries again when MLflow does not answer, before it exits with 75."
     )
+    serving_python: Path | None = Field(
+        None, description="Python of the environment that serves models; promotion tries them there. Default: this one."
+    )
+    serve_host: str = Field("127.0.0.1", description="Address the service listens on; without keys loopback only.")
+    serve_port: int = Field(8600, ge=0, le=65535, description="Port of the service; 0 takes a free one.")
+    serve_keys: SecretStr | None = Field(
+        None, description="API keys of the service, separated by commas, each of at least 16 characters."
+    )
+    serve_engine: Literal["auto", "tf", "onnx", "litert", "litert_int8"] = Field(
+        "auto", description="What runs the champion; auto: the fastest export that passed its parity, else TensorFlow."
+    )
+    serve_threads: int | None = Field(None, ge=1, description="Processor threads of a model call; default: all.")
+    serve_tile_px: int = Field(512, ge=64, multiple_of=32, description="Larger images are predicted in such tiles.")
+    serve_batch_tiles: int = Field(8, ge=1, description="Most tiles of waiting requests in one model call.")
+    serve_max_waiting: int = Field(32, ge=1, description="Requests held at once; one more is answered with 429.")
+    serve_max_body_mib: float = Field(64.0, gt=0, description="Largest request body.")
+    serve_max_mpix: float = Field(25.0, gt=0, description="Largest image, read from its header before it is decoded.")
+    serve_body_timeout_s: float = Field(30.0, gt=0, description="Time a client has to send headers, and the body.")
+    serve_drain_s: float = Field(30.0, gt=0, description="Time that requests under way have when the service stops.")
+    serve_watch_s: float = Field(5.0, gt=0, description="How often the service asks which version is champion.")
+    serve_log_days: int = Field(30, ge=1, description="Days of request profiles that are kept.")
+    serve_log_mib_per_day: float = Field(64.0, gt=0, description="Request profiles of a day, at most.")
     alert_webhook: str | None = Field(
         None, description="URL that gets a JSON POST when a task fails or drift is found."
+    )
+    alert_email: str | None = Field(None, description="Address that gets a mail when drift is confirmed.")
+    smtp_url: str = Field(
+        "smtp://localhost:25",
+        pattern=r"^smtps?://",
+        description="Mail server of alert_email: smtp[s]://[user:password@]host[:port].",
     )
 
 

@@ -100,6 +100,10 @@ class Workspace:
         """Reports of one evaluated model (run id)."""
         return self.root / "evaluations" / project / _safe(model, "Model")
 
+    def reproduction(self, run_id: str) -> Path:
+        """A workspace in which a run is made again."""
+        return self.root / "reproduce" / _safe(run_id, "Run id")
+
     def audit_log(self, project: str) -> Path:
         """Append-only JSON lines of promotion decisions."""
         return self.root / "audit" / f"{project}.jsonl"
@@ -120,6 +124,11 @@ class Workspace:
     def drift_reference(self, project: str, dataset_version: str) -> Path:
         """Profile of the labelled scenes of one dataset version, to which nights are compared."""
         return self.drift(project) / "reference" / _safe(dataset_version, "Dataset version")
+
+    # --- service ----------------------------------------------------------------------------------------------
+    def request_profiles(self, project: str) -> Path:
+        """Feature profiles and confidences of the service's requests, a file per day."""
+        return self.root / "serving" / project
 
     # --- airflow ----------------------------------------------------------------------------------------------
     @property

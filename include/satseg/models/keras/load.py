@@ -1,6 +1,7 @@
 """A saved model as a `Segmenter`: raw pixels in, probabilities out."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -8,11 +9,14 @@ from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from satseg.errors import BadDataError
-from satseg.models.interface import DESCRIPTION_FILE, MODEL_FILE, ModelDescription, Segmenter
+from satseg.models.interface import MODEL_FILE, ModelDescription, Segmenter
+from satseg.models.keras.devices import prepare_device
 from satseg.models.keras.runtime import keras, tf
+from satseg.models.pixels import fitting_pixels, read_description
+
+__all__ = ["KerasSegmenter", "load_network", "load_segmenter", "read_description"]
 
 
 class KerasSegmenter:
@@ -32,29 +36,9 @@ class KerasSegmenter:
         Raises:
             BadDataError: the array has another shape than the model takes.
         """
-        bands = len(self.description.bands)
-        if images.ndim != 4 or images.shape[-1] != bands or images.shape[1] % 32 or images.shape[2] % 32:
-            raise BadDataError(
-                f"The model takes (N, H, W, {bands}) with H and W multiples of 32 and bands "
-                f"{', '.join(self.description.bands)}; it was given {images.shape}."
-            )
-        if images.dtype.kind == "f" and not np.isfinite(images).all():
-            images = np.where(np.isfinite(images), images, np.asarray(self.description.mean, images.dtype))
+        images = fitting_pixels(images, self.description)
         probabilities: NDArray[np.float32] = self._call(tf.constant(images)).numpy()
         return probabilities
-
-
-def read_description(folder: Path) -> ModelDescription:
-    """Read model.json of a model folder.
-
-    Raises:
-        BadDataError: it is missing or broken.
-    """
-    path = folder / DESCRIPTION_FILE
-    try:
-        return ModelDescription.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
-        raise BadDataError(f"{path} does not describe a satseg model ({type(error).__name__}). Train again.") from error
 
 
 def load_network(folder: Path) -> Any:
@@ -75,10 +59,17 @@ def load_network(folder: Path) -> Any:
         raise BadDataError(f"{path} cannot be loaded as a Keras model: {reason}. Train again.") from error
 
 
-def load_segmenter(folder: Path) -> Segmenter:
+def load_segmenter(folder: Path, threads: int | None = None) -> Segmenter:
     """Load the model of a folder that holds model.keras and model.json.
+
+    Args:
+        folder: the model's.
+        threads: processor threads of a process that has not computed with TensorFlow yet; None takes all.
 
     Raises:
         BadDataError: a file is missing or broken.
     """
+    if threads is not None:
+        with suppress(RuntimeError):  # TensorFlow has begun with other numbers of threads
+            prepare_device(threads)
     return KerasSegmenter(load_network(folder), read_description(folder))
