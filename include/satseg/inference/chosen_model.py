@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from satseg.errors import BadDataError
+from satseg.models.exports import EngineChoice, choose_engine
 from satseg.models.interface import DESCRIPTION_FILE, ModelDescription, Segmenter
 from satseg.storage.layout import Workspace
 
@@ -21,20 +22,30 @@ class ChosenModel:
     git_commit: str | None
     folder: Path
     description: ModelDescription
+    choice: EngineChoice | None = None  # None: TensorFlow
+
+    @property
+    def engine(self) -> str:
+        """What a prediction is recorded with."""
+        return "tf" if self.choice is None else self.choice.name
 
     @cached_property
     def segmenter(self) -> Segmenter:
         """The loaded network."""
-        from satseg.models.keras.load import load_segmenter  # TensorFlow: seconds
-
-        return load_segmenter(self.folder)
+        return (self.choice or EngineChoice("tf", self.folder)).load()
 
 
-def choose_model(workspace: Workspace, project: str, reference: str) -> ChosenModel:
-    """Find a model by alias, version, run id or models:/ URI.
+def choose_model(workspace: Workspace, project: str, reference: str, engine: str = "tf") -> ChosenModel:
+    """Find a model by alias, version, run id or models:/ URI, and what runs it.
+
+    Args:
+        workspace: whose MLflow knows the model.
+        project: whose registered model is meant.
+        reference: the model.
+        engine: "tf", another engine, or "auto" for the fastest export that passed its parity.
 
     Raises:
-        NotFoundError: there is no such model; the message lists what there is.
+        NotFoundError: there is no such model, or no such export of it; the message lists what there is.
         BadDataError: the model's files are missing or broken.
     """
     from satseg.tracking.models import model_folder, resolve_model  # MLflow: seconds
@@ -48,4 +59,5 @@ def choose_model(workspace: Workspace, project: str, reference: str) -> ChosenMo
     except (OSError, ValidationError) as error:
         raise BadDataError(f"{file} does not describe a satseg model ({type(error).__name__}). Train again.") from error
     commit = get_run(workspace, ref.run_id).tags.get("satseg.git_commit")
-    return ChosenModel(ref.label, ref.version, ref.run_id, commit, folder, description)
+    choice = choose_engine(workspace, description.project, ref.version, folder, engine)
+    return ChosenModel(ref.label, ref.version, ref.run_id, commit, folder, description, choice)

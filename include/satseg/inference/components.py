@@ -12,6 +12,28 @@ from rasterio.features import shapes
 from scipy.ndimage import label
 from shapely.geometry import Polygon, shape
 
+ClassStrip = tuple[int, NDArray[np.uint8], NDArray[np.float32]]
+
+
+@dataclass
+class _Group:
+    """Objects that share borders; `done` are those whose last row has passed."""
+
+    done: "list[Component]" = field(default_factory=list)
+    merged_into: "_Group | None" = None
+
+    def root(self) -> "_Group":
+        group = self
+        while group.merged_into is not None:
+            group = group.merged_into
+        return group
+
+    def merge(self, other: "_Group") -> None:
+        if other is not self:
+            large, small = (self, other) if len(self.done) >= len(other.done) else (other, self)
+            large.done += small.done
+            small.done, small.merged_into = [], large
+
 
 @dataclass
 class Component:
@@ -21,7 +43,9 @@ class Component:
     pieces: list[Polygon] = field(default_factory=list)
     pixels: int = 0
     probability_sum: float = 0.0
+    least_probability: float = 1.0
     merged_into: "Component | None" = None
+    group: _Group = field(default_factory=_Group)
 
     @property
     def confidence(self) -> float:
@@ -40,6 +64,10 @@ class Component:
             component = component.merged_into
         return component
 
+    def group_root(self) -> _Group:
+        """Return the group it is in by now."""
+        return self.root().group.root()
+
     def merge(self, other: "Component") -> None:
         """Take over the pieces and sums of another component."""
         if other is self:
@@ -49,6 +77,8 @@ class Component:
         large.pieces += small.pieces
         large.pixels += small.pixels
         large.probability_sum += small.probability_sum
+        large.least_probability = min(large.least_probability, small.least_probability)
+        large.group_root().merge(small.group_root())
         small.pieces, small.merged_into = [], large
 
 
@@ -59,13 +89,29 @@ class _Labelled(NamedTuple):
     components: dict[int, Component]
 
 
-def _without_specks(labels: NDArray[np.int32], pixels: NDArray[np.intp], least: int) -> NDArray[np.int32]:
-    """Set components of fewer than `least` pixels to 0, but not those that may go on in another strip."""
-    drop = pixels < least
-    drop[labels[0]] = False
-    drop[labels[-1]] = False
-    kept: NDArray[np.int32] = np.where(drop[labels], 0, labels).astype(np.int32)
-    return kept
+def _label_class(
+    labels: NDArray[np.int32], of_class: NDArray[np.bool_], probability: NDArray[np.float32], least: int, before: int
+) -> list[tuple[int, float, float]]:
+    """Number the objects of one class from `before` + 1 on; returns pixels, sum and least probability of each.
+
+    Objects of fewer than `least` pixels are left out, but not those that may go on in another strip.
+    """
+    found, count = label(of_class)
+    inside = np.flatnonzero(found)
+    numbers = found.ravel()[inside]
+    pixels = np.bincount(numbers, minlength=count + 1)
+    keep = pixels >= least
+    keep[found[0]] = keep[found[-1]] = True
+    keep[0] = False
+    renumber = np.where(keep, np.cumsum(keep), 0)
+    kept = int(keep.sum())
+    numbers = renumber[numbers]
+    values = probability.ravel()[inside]
+    sums = np.bincount(numbers, values, minlength=kept + 1)
+    lows = np.ones(kept + 1, np.float32)
+    np.minimum.at(lows, numbers, values)
+    labels.ravel()[inside[numbers > 0]] = numbers[numbers > 0] + before
+    return list(zip(pixels[keep].tolist(), sums[1:].tolist(), lows[1:].tolist(), strict=True))
 
 
 def _label_strip(
@@ -73,28 +119,48 @@ def _label_strip(
 ) -> _Labelled:
     labels = np.zeros(classes.shape, np.int32)
     components: dict[int, Component] = {}
-    for class_id in np.unique(classes[classes > 0]):
-        of_class, count = label(classes == class_id)
-        pixels = np.bincount(of_class.ravel(), minlength=count + 1)
-        of_class = _without_specks(of_class, pixels, least_pixels)
-        sums = np.bincount(of_class.ravel(), probabilities[..., class_id - 1].ravel(), minlength=count + 1)
-        before = len(components)
-        for number in range(1, count + 1):
-            components[before + number] = Component(int(class_id), [], int(pixels[number]), float(sums[number]))
-        labels[of_class > 0] = of_class[of_class > 0] + before
+    for class_id in range(1, int(classes.max()) + 1):
+        probability = np.ascontiguousarray(probabilities[..., class_id - 1])
+        measured = _label_class(labels, classes == class_id, probability, least_pixels, len(components))
+        for pixels, total, least in measured:
+            components[len(components) + 1] = Component(class_id, [], pixels, total, least)
     for geometry, number in shapes(labels, mask=labels > 0, connectivity=4, transform=Affine.translation(0, top)):
         components[int(number)].pieces.append(shape(geometry))
-    return _Labelled(labels, {number: component for number, component in components.items() if component.pieces})
+    return _Labelled(labels, components)
 
 
-def _join(above: _Labelled, below: _Labelled) -> None:
-    """Merge components of one class that meet at the border of two strips."""
+def _pairs(one: NDArray[np.int32], other: NDArray[np.int32], same: bool = False) -> list[list[int]]:
+    """Return the pairs of (different) numbers that stand at the same place, each once."""
+    meet = (one > 0) & (other > 0) & (same | (one != other))
+    # two numbers in one: sorting rows takes ten times as long
+    both = np.unique(one[meet].astype(np.int64) << 32 | other[meet])
+    pairs: list[list[int]] = np.stack([both >> 32, both & 0xFFFFFFFF], axis=1).tolist()
+    return pairs
+
+
+def _join(above: _Labelled, below: _Labelled, grouped: bool) -> None:
+    """Merge components of one class that meet at the border of two strips; others become one group."""
     upper, lower = above.labels[-1], below.labels[0]
-    meeting = np.unique(np.stack([upper, lower])[:, (upper > 0) & (lower > 0)], axis=1)
-    for upper_number, lower_number in meeting.T.tolist():
-        one, other = above.components[upper_number], below.components[lower_number]
+    for upper_number, lower_number in _pairs(upper, lower, same=True):
+        one, other = above.components[upper_number].root(), below.components[lower_number].root()
         if one.class_id == other.class_id:
-            one.root().merge(other.root())
+            one.merge(other)
+        elif grouped:
+            one.group_root().merge(other.group_root())
+    if grouped:
+        for one_row, other_row in ((upper[:-1], lower[1:]), (upper[1:], lower[:-1])):
+            for upper_number, lower_number in _pairs(one_row, other_row, same=True):
+                above.components[upper_number].group_root().merge(below.components[lower_number].group_root())
+
+
+def _group(strip: _Labelled) -> None:
+    """Put components that share a border or a corner within a strip into one group."""
+    labels = strip.labels
+    down, right = (labels[:-1], labels[1:]), (labels[:, :-1], labels[:, 1:])
+    corners = (labels[:-1, :-1], labels[1:, 1:]), (labels[:-1, 1:], labels[1:, :-1])
+    for one_side, other_side in (down, right, *corners):
+        for one, other in _pairs(one_side, other_side):
+            strip.components[one].group_root().merge(strip.components[other].group_root())
 
 
 def _last_row(strip: _Labelled) -> _Labelled:
@@ -106,23 +172,44 @@ def _roots(components: Iterable[Component]) -> dict[int, Component]:
     return {id(root): root for root in (component.root() for component in components)}
 
 
-def find_components(
-    strips: Iterable[tuple[int, NDArray[np.uint8], NDArray[np.float32]]], least_pixels: int = 1
-) -> Iterator[Component]:
-    """Yield each object when its last row has passed; memory holds one strip and the objects that reach its end.
+def find_groups(strips: Iterable[ClassStrip], least_pixels: int = 1, grouped: bool = True) -> Iterator[list[Component]]:
+    """Yield objects that share borders together, when the last row of all of them has passed.
+
+    Memory holds one strip and the groups that reach its end. Where every pixel has a class that is the whole map.
 
     Args:
         strips: from top to bottom: first row, class ids (rows, W) with 0 = nothing, and the probability of each class
             (rows, W, N) where band 0 belongs to class 1.
-        least_pixels: smaller objects within one strip are left out before their outline is traced.
+        least_pixels: smaller objects are left out, most of them before their outline is traced.
+        grouped: False yields each object by itself, as soon as its own last row has passed.
     """
     border = _Labelled(np.zeros((1, 0), np.int32), {})
     for top, classes, probabilities in strips:
         strip = _label_strip(top, classes, probabilities, least_pixels)
+        if grouped:
+            _group(strip)
         if border.components:
-            _join(border, strip)
+            _join(border, strip, grouped)
         touched = _roots([*border.components.values(), *strip.components.values()])
         border = _last_row(strip)
-        growing = _roots(border.components.values())
-        yield from (component for key, component in touched.items() if key not in growing)
-    yield from _roots(border.components.values()).values()
+        yield from _complete(touched, _roots(border.components.values()), least_pixels)
+    last = _roots(border.components.values())
+    yield from _complete(last, {}, least_pixels)
+
+
+def _complete(
+    touched: dict[int, Component], growing: dict[int, Component], least_pixels: int
+) -> Iterator[list[Component]]:
+    """Yield the groups none of whose components is growing, without components that stayed small."""
+    for key, component in touched.items():
+        if key not in growing and component.pixels >= least_pixels:
+            component.group_root().done.append(component)
+    open_groups = {id(component.group_root()) for component in growing.values()}
+    groups = {id(component.group_root()): component.group_root() for component in touched.values()}
+    yield from (group.done for key, group in groups.items() if key not in open_groups and group.done)
+
+
+def find_components(strips: Iterable[ClassStrip], least_pixels: int = 1) -> Iterator[Component]:
+    """Yield each object when its last row has passed; see `find_groups`."""
+    for group in find_groups(strips, least_pixels, grouped=False):
+        yield from group

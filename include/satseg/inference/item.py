@@ -9,21 +9,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from shapely.geometry import Polygon, mapping
 
 from satseg.datasets.checksums import sha256_of
+from satseg.inference.polygon_files import FORMATS
 from satseg.inference.sources import SceneInput
 from satseg.scenes.grid import Grid, footprint_wgs84, outline_wgs84
 
 ITEM_FILE = "item.json"
 PROBABILITY_FILE = "probability.tif"
 CLASSES_FILE = "classes.tif"
-POLYGONS_FILE = "polygons.geojson"
+POLYGONS_FILE = FORMATS["geojson"].file
 PREVIEW_FILE = "preview.png"
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
-_ASSETS = {
+_RASTERS = {
     "probability": (PROBABILITY_FILE, _COG, "Probability of each class", ["data"]),
     "classes": (CLASSES_FILE, _COG, "Class of each pixel", ["data"]),
-    "polygons": (POLYGONS_FILE, "application/geo+json", "Objects as polygons", ["data"]),
-    "preview": (PREVIEW_FILE, "image/png", "The scene with the polygons", ["thumbnail", "overview"]),
 }
+_PREVIEW = (PREVIEW_FILE, "image/png", "The scene with the polygons", ["thumbnail", "overview"])
 _SHA256_MULTIHASH = "1220"  # the STAC file extension names the algorithm in the checksum
 _FILE_EXTENSION = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 _PROJECTION_EXTENSION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
@@ -38,6 +38,7 @@ class PredictionRecord(BaseModel):
     model_version: str | None = Field(description="Number of the registered version; None for an unregistered run.")
     model: str = Field(description="Label of the model: `v3`, or the beginning of the run id.")
     run_id: str
+    engine: str = Field("tf", description="What ran the model: TensorFlow, or an export with its checksum.")
     patch_set: str = Field(description="Patch set the model was trained on.")
     dataset_version: str = Field(description="Dataset version the model was trained on.")
     git_commit: str | None = Field(description="Commit of the training code.")
@@ -58,15 +59,28 @@ def same_work(folder: Path, record: PredictionRecord) -> PredictionRecord | None
         return None
     decided = ("run_id", "model", "scene_checksum", "settings")
     alike = all(getattr(found, name) == getattr(record, name) for name in decided)
-    complete = all((folder / file).is_file() for file, *_ in _ASSETS.values())
-    return found if alike and complete else None
+    return found if alike and all((folder / file).is_file() for file in _files(folder)) else None
+
+
+def _files(folder: Path) -> list[str]:
+    """Return the files that the item of a folder names."""
+    return [asset.href for asset in pystac.Item.from_file(str(folder / ITEM_FILE)).assets.values()]
+
+
+def _assets(folder: Path) -> dict[str, tuple[str, str, str, list[str]]]:
+    """Return file, media type, title and roles of each asset; `polygons` is the GeoJSON unless there is none."""
+    polygons = {name: about for name, about in FORMATS.items() if (folder / about.file).is_file()}
+    main = next(iter(polygons))
+    named = {"polygons" if name == main else name: (*about, ["data"]) for name, about in polygons.items()}
+    return _RASTERS | named | {"preview": _PREVIEW}
 
 
 def read_record(folder: Path) -> PredictionRecord | None:
     """Read the record of a prediction folder; None when it holds no finished prediction."""
     try:
         properties = pystac.Item.from_file(str(folder / ITEM_FILE)).properties
-        values = {name: properties.get(f"satseg:{name}") for name in PredictionRecord.model_fields}
+        said = {name: f"satseg:{name}" for name in PredictionRecord.model_fields}
+        values = {name: properties[key] for name, key in said.items() if key in properties}
         return PredictionRecord.model_validate(values)
     except (OSError, ValueError, KeyError, TypeError, pystac.STACError):
         return None
@@ -93,7 +107,7 @@ def build_item(folder: Path, scene: SceneInput, grid: Grid, record: PredictionRe
         properties=properties,
         stac_extensions=[_FILE_EXTENSION, _PROJECTION_EXTENSION],
     )
-    for name, (file, media_type, title, roles) in _ASSETS.items():
+    for name, (file, media_type, title, roles) in _assets(folder).items():
         checksum = {
             "file:checksum": _SHA256_MULTIHASH + sha256_of(folder / file),
             "file:size": (folder / file).stat().st_size,

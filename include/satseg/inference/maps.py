@@ -1,113 +1,93 @@
-"""The two rasters of a prediction, written row by row: probabilities and classes."""
+"""The two rasters of a prediction: probabilities and classes, kept as parts until they become one file each."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from satseg.inference.blend import FinishedRows
 from satseg.inference.palette import colour_table
+from satseg.inference.parts import MapAbout, Parts
+from satseg.inference.windows import Region
 from satseg.models.interface import class_ids
-from satseg.scenes.cog import to_cog
+from satseg.scenes.cog import copy_to_cog
 from satseg.scenes.grid import Grid
-from satseg.scenes.raster import gdal_environment
+from satseg.scenes.layers import open_virtual
 
 PROBABILITY_LEVELS = 254
 PROBABILITY_NODATA = 255
 _STRIP_PIXELS = 4_000_000
+_STRIP_ROWS = 64
+_FAST = 1  # a tenth larger than level 6, in a third of the time
 
 
-def encode(probabilities: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return probabilities (..., K) in steps of 1/254 as uint8; 255 where `valid` (...) is false."""
-    levels = np.clip(np.rint(np.nan_to_num(probabilities) * PROBABILITY_LEVELS), 0, PROBABILITY_LEVELS)
-    encoded: NDArray[np.uint8] = np.where(valid[..., None], levels, PROBABILITY_NODATA).astype(np.uint8)
-    return encoded
+def encode(probabilities: NDArray[np.float32], valid: NDArray[np.bool_], dtype: str = "uint8") -> NDArray[Any]:
+    """Return probabilities (..., K) as they are stored, with nodata where `valid` (...) is false.
 
-
-class MapWriter:
-    """Takes finished rows in order, keeps them in striped temp files, and makes Cloud-Optimized GeoTIFFs of them.
-
-    The probability map has one band per class (background left out), uint8 with scale 1/254 and nodata 255; the class
-    map has one uint8 band, 0 being background or nodata.
+    "uint8" is steps of 1/254 and nodata 255; "float32" and "float16" (as float32 whose digits fit) have nodata NaN.
     """
+    if dtype != "uint8":
+        rounded = probabilities.astype(dtype).astype(np.float32)
+        return np.where(valid[..., None], rounded, np.float32(np.nan))
+    levels = probabilities * np.float32(PROBABILITY_LEVELS)
+    np.rint(levels, out=levels)
+    np.clip(levels, 0, PROBABILITY_LEVELS, out=levels)
+    levels[~valid] = PROBABILITY_NODATA
+    return levels.astype(np.uint8)
 
-    def __init__(self, folder: Path, grid: Grid, classes: tuple[str, ...], threshold: float) -> None:
-        self._folder, self._grid, self._classes, self._threshold = folder, grid, classes, threshold
-        self._files = ExitStack()
 
-    def __enter__(self) -> "MapWriter":
-        self._files.enter_context(gdal_environment())
-        profile = {
-            "driver": "GTiff",
-            "dtype": "uint8",
-            "height": self._grid.height,
-            "width": self._grid.width,
-            "crs": self._grid.crs,
-            "transform": self._grid.transform,
-            "compress": "deflate",
-            "zlevel": 1,
-            "blockysize": 64,
-            "bigtiff": "if_safer",
-            "interleave": "band",
-        }
-        self._probability = self._files.enter_context(
-            rasterio.open(self._raw("probability"), "w", count=len(self._classes), nodata=PROBABILITY_NODATA, **profile)
-        )
-        self._class_map = self._files.enter_context(rasterio.open(self._raw("classes"), "w", count=1, **profile))
-        self._probability.scales = (1 / PROBABILITY_LEVELS,) * len(self._classes)
-        return self
+def decode(stored: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the probabilities of stored values; those of nodata mean nothing."""
+    if stored.dtype == np.uint8:
+        return stored.astype(np.float32) / np.float32(PROBABILITY_LEVELS)
+    return stored.astype(np.float32, copy=False)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._files.close()
 
-    def _raw(self, name: str) -> Path:
-        return self._folder / f"raw-{name}.tif"
+class Maps:
+    """The probability map, one band per class (background left out), and the class map (0 = background, nodata)."""
 
-    def write(self, rows: FinishedRows) -> None:
-        """Append finished rows."""
-        window = Window(0, rows.row, self._grid.width, rows.valid.shape[0])
+    def __init__(self, parts: Parts, grid: Grid, classes: tuple[str, ...], threshold: float) -> None:
+        self.parts = parts
+        self._grid, self._classes, self._threshold = grid, classes, threshold
+
+    def write(self, region: Region, rows: Iterator[FinishedRows]) -> Iterator[Region]:
+        """Write the blended rows of a region; yields each part when it is on disk."""
+        return self.parts.write(region, rows, self._encoded)
+
+    def _encoded(self, rows: FinishedRows) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         ids = np.where(rows.valid, class_ids(rows.probabilities, self._threshold), 0).astype(np.uint8)
         # softmax models give the background first; it is what the other bands leave
         of_classes = rows.probabilities[..., -len(self._classes) :]
-        self._class_map.write(ids, 1, window=window)
-        self._probability.write(np.moveaxis(encode(of_classes, rows.valid), -1, 0), window=window)
+        return np.moveaxis(encode(of_classes, rows.valid, self.parts.dtype), -1, 0), ids
 
-    def strips(self) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.float32]]]:
+    def strips(
+        self, wait_for: Callable[[int], None] = lambda row: None
+    ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.float32]]]:
         """Yield what was written in strips of bounded size: first row, class ids (rows, W), probabilities (rows, W, N).
 
-        Call it after the writer was left.
+        `wait_for` is called with the first row below each strip, and returns when all rows above are written.
         """
-        rows = max(64, _STRIP_PIXELS // self._grid.width // 64 * 64)
-        with (
-            gdal_environment(),
-            rasterio.open(self._raw("classes")) as classes,
-            rasterio.open(self._raw("probability")) as probability,
-        ):
-            for top in range(0, self._grid.height, rows):
-                window = Window(0, top, self._grid.width, min(rows, self._grid.height - top))
-                levels = np.moveaxis(probability.read(window=window), 0, -1)
-                yield top, classes.read(1, window=window), levels.astype(np.float32) / PROBABILITY_LEVELS
+        rows = max(_STRIP_ROWS, _STRIP_PIXELS // self._grid.width // _STRIP_ROWS * _STRIP_ROWS)
+        for top in range(0, self._grid.height, rows):
+            bottom = min(top + rows, self._grid.height)
+            wait_for(bottom)
+            classes = self.parts.read("classes", top, bottom)[0]
+            yield top, classes, decode(np.moveaxis(self.parts.read("probability", top, bottom), 0, -1))
 
-    def finish(self, tags: dict[str, str]) -> tuple[Path, Path]:
-        """Make probability.tif and classes.tif with overviews and `tags`, remove the temp files, return both paths."""
-        probability, classes = self._folder / "probability.tif", self._folder / "classes.tif"
-        names = {f"class_{number}": name for number, name in enumerate(("background", *self._classes))}
-        to_cog(self._raw("probability"), probability, descriptions=self._classes, tags=tags)
-        to_cog(
-            self._raw("classes"),
-            classes,
-            colormap=colour_table(len(self._classes)),
-            overview_resampling="mode",
-            descriptions=("class",),
-            tags={**tags, **names},
+    def finish(self, probability: Path, classes: Path, tags: dict[str, str]) -> None:
+        """Make the two Cloud-Optimized GeoTIFFs, with overviews and `tags`."""
+        scaled = self.parts.dtype == "uint8"
+        about = MapAbout(
+            bands=self._classes,
+            tags=tags,
+            nodata=PROBABILITY_NODATA if scaled else np.nan,
+            scale=1 / PROBABILITY_LEVELS if scaled else None,
         )
-        for name in ("probability", "classes"):
-            self._raw(name).unlink()
-        return probability, classes
+        with open_virtual(self.parts.mosaic("probability", self._grid, about)) as mosaic:
+            copy_to_cog(mosaic, probability, level=_FAST)
+        names = {f"class_{number}": name for number, name in enumerate(("background", *self._classes))}
+        about = MapAbout(bands=("class",), tags={**tags, **names}, colours=colour_table(len(self._classes)))
+        with open_virtual(self.parts.mosaic("classes", self._grid, about)) as mosaic:
+            copy_to_cog(mosaic, classes, "mode", level=_FAST)

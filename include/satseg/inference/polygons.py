@@ -1,4 +1,4 @@
-"""From connected objects to the polygons people use: simplified, with true area and confidence, as GeoJSON."""
+"""From connected objects to the polygons people use: cleaned, simplified, with true area and confidence, as GeoJSON."""
 
 import json
 import math
@@ -7,22 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import shapely
-from shapely.geometry import mapping
+from shapely.geometry import Polygon, mapping
 
 from satseg.config.operation import InferenceConfig
+from satseg.errors import ConfigurationError
 from satseg.inference.components import Component
 from satseg.inference.ground import Ground
-from satseg.scenes.grid import Grid
+from satseg.inference.squaring import squared
+from satseg.scenes.grid import Grid, pixel_size_m
+
+_WITHOUT_STAIRS_PX = 1.25
 
 
 @dataclass(frozen=True)
 class PolygonRules:
     """What becomes a polygon of the map, in pixels for tracing and in metres for people."""
 
-    tolerance_px: float  # of Douglas and Peucker's simplification
+    tolerance_px: float  # of the simplification
     min_area_m2: float
     nominal_pixel_m2: float  # of scenes without a CRS, whose true areas are unknown
+    fill_holes_m2: float = 0.0
+    square_ids: frozenset[int] = frozenset()
+    pixel_sides: tuple[float, float] = (1.0, 1.0)  # along a row and a column, in any unit
 
     @property
     def least_pixels(self) -> int:
@@ -30,13 +38,29 @@ class PolygonRules:
         return max(1, int(0.5 * self.min_area_m2 / self.nominal_pixel_m2))
 
 
-def polygon_rules(config: InferenceConfig, ground: Ground, gsd_m: float | None) -> PolygonRules:
+def polygon_rules(
+    config: InferenceConfig, ground: Ground, gsd_m: float | None, classes: tuple[str, ...] = ()
+) -> PolygonRules:
     """Turn the project's limits in metres into pixels.
 
     A scene without a CRS is taken to have the model's `gsd_m`, and without that too a pixel counts as 1 m.
+
+    Raises:
+        ConfigurationError: a class that shall be squared is none of `classes`.
     """
+    if unknown := sorted(set(config.square_classes) - set(classes)):
+        raise ConfigurationError(
+            f"inference.square_classes names {', '.join(unknown)}; the model's classes are {', '.join(classes)}."
+        )
     pixel_m2 = ground.pixel_m2 or (gsd_m or 1.0) ** 2
-    return PolygonRules(config.simplify_m / math.sqrt(pixel_m2), config.min_area_m2, pixel_m2)
+    return PolygonRules(
+        tolerance_px=config.simplify_m / math.sqrt(pixel_m2),
+        min_area_m2=config.min_area_m2,
+        nominal_pixel_m2=pixel_m2,
+        fill_holes_m2=config.min_area_m2 if config.fill_holes_m2 is None else config.fill_holes_m2,
+        square_ids=frozenset(classes.index(name) + 1 for name in config.square_classes),
+        pixel_sides=pixel_size_m(ground.grid) or (1.0, 1.0),
+    )
 
 
 class Identity(NamedTuple):
@@ -48,31 +72,58 @@ class Identity(NamedTuple):
 
 
 def polygon_features(
-    components: Iterable[Component], ground: Ground, rules: PolygonRules, identity: Identity
+    groups: Iterable[list[Component]], ground: Ground, rules: PolygonRules, identity: Identity
 ) -> Iterator[dict[str, Any]]:
-    """Yield a GeoJSON feature per object that is large enough, in the scene's CRS or else in pixels.
-
-    The outline is simplified by Douglas and Peucker (1973) in the variant that keeps it valid.
-    """
+    """Yield a GeoJSON feature per object that is large enough, in the scene's CRS or else in pixels."""
     number = 0
-    for component in components:
-        outline = shapely.simplify(component.polygon(), rules.tolerance_px, preserve_topology=True)
-        polygon = shapely.orient_polygons(ground.to_scene(outline))  # RFC 7946: outer rings counter-clockwise
-        area_m2 = ground.area_m2(polygon)
-        if (outline.area * rules.nominal_pixel_m2 if area_m2 is None else area_m2) < rules.min_area_m2:
-            continue
-        number += 1
-        properties: dict[str, Any] = {
-            "id": number,
-            "class": identity.classes[component.class_id - 1],
-            "class_id": component.class_id,
-            "area_m2": None if area_m2 is None else round(area_m2, 2),
-            "area_px": round(outline.area, 1),
-            "confidence": round(component.confidence, 4),
-            "scene": identity.scene,
-            "model_version": identity.model_version,
-        }
-        yield {"type": "Feature", "id": number, "properties": properties, "geometry": mapping(polygon)}
+    for group in groups:
+        for component, outline in zip(group, _outlines(group, rules), strict=True):
+            polygon = shapely.orient_polygons(ground.to_scene(outline))  # RFC 7946: outer rings counter-clockwise
+            area_m2 = ground.area_m2(polygon)
+            if (outline.area * rules.nominal_pixel_m2 if area_m2 is None else area_m2) < rules.min_area_m2:
+                continue
+            number += 1
+            properties: dict[str, Any] = {
+                "id": number,
+                "class": identity.classes[component.class_id - 1],
+                "class_id": component.class_id,
+                "area_m2": None if area_m2 is None else round(area_m2, 2),
+                "area_px": round(outline.area, 1),
+                "confidence": round(component.confidence, 4),
+                "confidence_min": round(component.least_probability, 4),
+                "scene": identity.scene,
+                "model_version": identity.model_version,
+            }
+            yield {"type": "Feature", "id": number, "properties": properties, "geometry": mapping(polygon)}
+
+
+def _outlines(group: list[Component], rules: PolygonRules) -> list[Polygon]:
+    """Return the objects of a group in pixels, with small holes filled, simplified and, where wanted, squared.
+
+    An object by itself is simplified by Douglas and Peucker (1973) in the variant that keeps it valid; neighbours keep
+    their common borders (GEOS's coverage simplification, after Visvalingam and Whyatt 1993) and are not squared.
+    """
+    outlines = [_filled(component.polygon(), rules) for component in group]
+    if len(outlines) > 1:
+        # neighbours must have the same vertices along their border: one at each corner of a pixel
+        matched = shapely.transform(shapely.segmentize(outlines, 1.0), np.rint)
+        return list(shapely.coverage_simplify(matched, rules.tolerance_px))
+    simple = shapely.simplify(outlines[0], rules.tolerance_px, preserve_topology=True)
+    return [_squared(simple, rules) if group[0].class_id in rules.square_ids else simple]
+
+
+def _filled(outline: Polygon, rules: PolygonRules) -> Polygon:
+    kept = [ring for ring in outline.interiors if Polygon(ring).area * rules.nominal_pixel_m2 >= rules.fill_holes_m2]
+    return outline if len(kept) == len(outline.interiors) else Polygon(outline.exterior, kept)
+
+
+def _squared(outline: Polygon, rules: PolygonRules) -> Polygon:
+    sides = np.array(rules.pixel_sides) / math.sqrt(math.prod(rules.pixel_sides))  # right angles on the ground
+    # the staircase of the pixels must be gone before a wall's direction can be seen
+    smooth = shapely.simplify(outline, _WITHOUT_STAIRS_PX, preserve_topology=True)
+    stretched = shapely.transform(smooth, lambda xy: xy * sides)
+    right = squared(stretched, 2 * _WITHOUT_STAIRS_PX)
+    return outline if right is stretched else shapely.transform(right, lambda xy: xy / sides)
 
 
 class PolygonTotals(NamedTuple):

@@ -1,80 +1,74 @@
 """The stage `predict`: from scenes and a model to maps, polygons and a STAC Item."""
 
-import warnings
-from collections.abc import Generator
+import math
 from pathlib import Path
-from typing import NamedTuple
 
-from rasterio.errors import NotGeoreferencedWarning
-
-from satseg.config.operation import InferenceConfig
 from satseg.config.project import ProjectConfig, content_id
 from satseg.errors import ConfigurationError
 from satseg.inference import item
-from satseg.inference.blend import blend
 from satseg.inference.chosen_model import ChosenModel, choose_model
-from satseg.inference.components import find_components
-from satseg.inference.ground import Ground
 from satseg.inference.item import PredictionRecord
-from satseg.inference.maps import MapWriter
-from satseg.inference.overlay import draw_overlay
-from satseg.inference.polygons import Identity, polygon_features, polygon_rules, write_geojson
+from satseg.inference.mapping import Job, SceneMapper
+from satseg.inference.polygon_files import FORMATS
 from satseg.inference.sources import ReadPlan, SceneInput, plan_reading, resolve_scenes
-from satseg.inference.windows import Strip, WindowGrid, plan_windows, read_ahead, read_strips
-from satseg.progress import progress_bar, say
+from satseg.progress import say
 from satseg.stages import Prediction, PredictResult, PredictSpec
-from satseg.storage.atomic import exclusive, remove_stale_temps, replacing_directory, write_json
+from satseg.storage.atomic import exclusive, remove_stale_temps
 from satseg.storage.layout import Workspace
 
-SCHEMA = 1  # raise it when the same input gives other output
+SCHEMA = 2  # raise it when the same input gives other output
+_SPEED_ONLY = {"batch_size", "engine", "split_mpix"}  # the engine that is used is recorded by its name
 
 
 def run(spec: PredictSpec, workspace: Workspace) -> PredictResult:
     """Predict scenes; those whose prediction by the same model and settings exists are left alone.
+
+    A killed run goes on after its last finished part. With `part`, only a share of the rows is predicted and kept as
+    parts, which the run without `part` joins.
 
     Raises:
         ConfigurationError: an unknown scene or model, or an output folder that holds something else.
         BadDataError: a scene that the model cannot read; nothing is predicted then.
     """
     scenes = resolve_scenes(spec.scenes, spec.project.name, workspace)
-    model = choose_model(workspace, spec.project.name, spec.model)
+    model = choose_model(workspace, spec.project.name, spec.model, spec.project.inference.engine)
     jobs = [_plan(scene, model, spec, workspace) for scene in scenes]
-    predictions, unchanged = [], 0
-    for job in jobs:
-        what = f"The prediction of scene '{job.scene.id}'"
-        with exclusive(workspace.lock(f"predict-{content_id(str(job.target))}"), what):
-            remove_stale_temps(job.target.parent, job.target.name)
-            finished = None if spec.force else item.same_work(job.target, job.record)
-            unchanged += finished is not None
-            predictions.append(_prediction(job, finished or _predict(job, model, spec.project.inference)))
-    objects = sum(prediction.objects for prediction in predictions)
-    kept = f"; {unchanged} of them were there already (--force predicts again)" if unchanged else ""
+    predictions: list[Prediction] = []
+    parts: list[list[str]] = []
+    if spec.step == "plan":
+        parts = [part for job in jobs for part in _shares(job, spec)]
+        message = f"{len(jobs)} scene(s), of which {len({scene for scene, _ in parts})} in {len(parts)} parts."
+    elif spec.part is not None:
+        message = " ".join(_predict_part(job, model, spec, workspace) for job in jobs)
+    else:
+        done = [_predict(job, model, spec, workspace) for job in jobs]
+        predictions, unchanged = [prediction for prediction, _ in done], sum(kept for _, kept in done)
+        objects = sum(prediction.objects for prediction in predictions)
+        kept = f"; {unchanged} of them were there already (--force predicts again)" if unchanged else ""
+        message = f"{len(predictions)} scene(s) predicted by model {model.label}: {objects} objects{kept}."
     return PredictResult(
-        message=f"{len(predictions)} scene(s) predicted by model {model.label}: {objects} objects{kept}.",
+        message=message,
         warnings=[warning for job in jobs for warning in job.plan.warnings],
         model_version=model.version,
         run_id=model.run_id,
         predictions=predictions,
+        engine=model.engine,
+        scenes=[job.scene.id for job in jobs],
+        parts=parts,
     )
 
 
-class _Job(NamedTuple):
-    """One scene to predict."""
-
-    scene: SceneInput
-    plan: ReadPlan
-    target: Path
-    record: PredictionRecord  # of what goes in
-
-
-def _plan(scene: SceneInput, model: ChosenModel, spec: PredictSpec, workspace: Workspace) -> _Job:
+def _plan(scene: SceneInput, model: ChosenModel, spec: PredictSpec, workspace: Workspace) -> Job:
     plan = plan_reading(scene, model.description, model.label)
-    target = _own_folder(spec.out.resolve() / scene.id) if spec.out else None
-    return _Job(
+    record = _record(scene, plan, model, spec.project)
+    return Job(
         scene=scene,
         plan=plan,
-        target=target or workspace.prediction(spec.project.name, scene.id, model.label),
-        record=_record(scene, plan, model, spec.project),
+        target=_own_folder(spec.out.resolve() / scene.id)
+        if spec.out
+        else workspace.prediction(spec.project.name, scene.id, model.label),
+        record=record,
+        key=content_id(record.run_id, record.scene_checksum, record.settings),
     )
 
 
@@ -87,12 +81,13 @@ def _own_folder(target: Path) -> Path:
 
 
 def _record(scene: SceneInput, plan: ReadPlan, model: ChosenModel, project: ProjectConfig) -> PredictionRecord:
-    settings = project.inference.model_dump(mode="json", exclude={"batch_size"})  # which changes the speed only
+    settings = project.inference.model_dump(mode="json", exclude=_SPEED_ONLY)
     return PredictionRecord(
         project=project.name,
         model_version=model.version,
         model=model.label,
         run_id=model.run_id,
+        engine=model.engine,
         patch_set=model.description.patch_set,
         dataset_version=model.description.dataset_version,
         git_commit=model.git_commit,
@@ -100,56 +95,62 @@ def _record(scene: SceneInput, plan: ReadPlan, model: ChosenModel, project: Proj
         source_checksum=scene.source_checksum,
         scene_path=str(scene.path),
         scene_dataset_version=scene.dataset_version,
-        settings=content_id(SCHEMA, settings),
+        settings=content_id(SCHEMA, settings, model.engine),
         coordinates=plan.grid.crs or "pixels",
     )
 
 
-def _predict(job: _Job, model: ChosenModel, config: InferenceConfig) -> PredictionRecord:
-    """Make all files of one scene in a temp folder that becomes the target; the item is written last."""
-    scene, grid, description = job.scene, job.plan.grid, model.description
-    ground = Ground(grid)
-    rules = polygon_rules(config, ground, description.gsd_m)
-    identity = Identity(scene.id, model.label, description.classes)
-    with replacing_directory(job.target) as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said in words by the plan's warnings
-        maps = MapWriter(folder, grid, description.classes, config.threshold)
-        _predict_maps(maps, job, model, config)
-        say(f"{scene.id}: polygons")
-        components = find_components(maps.strips(), rules.least_pixels)
-        features = polygon_features(components, ground, rules, identity)
-        totals = write_geojson(folder / item.POLYGONS_FILE, features, grid)
-        maps.finish({"satseg_model": model.label, "satseg_run": model.run_id, "satseg_scene": scene.checksum})
-        draw_overlay(scene.path, folder / item.POLYGONS_FILE, None, folder / item.PREVIEW_FILE)
-        finished = job.record.model_copy(update=totals._asdict())
-        write_json(folder / item.ITEM_FILE, item.build_item(folder, scene, grid, finished))
-    return finished
+def _shares(job: Job, spec: PredictSpec) -> list[list[str]]:
+    """Return the shares of a scene that is too large for one task."""
+    most = spec.project.inference.split_mpix
+    shares = math.ceil(job.plan.grid.height * job.plan.grid.width / (most * 1_000_000)) if most else 1
+    if shares < 2 or item.same_work(job.target, job.record) is not None:
+        return []
+    name = job.scene.id if job.scene.dataset_version else str(job.scene.path)
+    return [[name, f"{number}/{shares}"] for number in range(1, shares + 1)]
 
 
-def _predict_maps(maps: MapWriter, job: _Job, model: ChosenModel, config: InferenceConfig) -> None:
-    size, segmenter = job.plan.grid, model.segmenter
-    grid = plan_windows(size.height, size.width, config.window_px, config.overlap)
-    with progress_bar(f"{job.scene.id}: rows", size.height) as advance, maps:
-        strips = read_ahead(_strips(job.plan, grid))
-        for rows in blend(strips, grid, segmenter.predict, model.description.channels, config.batch_size):
-            maps.write(rows)
-            advance(len(rows.valid))
+def _predict_part(job: Job, model: ChosenModel, spec: PredictSpec, workspace: Workspace) -> str:
+    assert spec.part is not None
+    number, of = (int(word) for word in spec.part.split("/"))
+    if number > of:
+        raise ConfigurationError(f"There is no part {spec.part}: the first number is at most the second.")
+    if not spec.force and item.same_work(job.target, job.record) is not None:
+        return f"The prediction of scene '{job.scene.id}' is there already."
+    what = f"Part {spec.part} of the prediction of scene '{job.scene.id}'"
+    with exclusive(workspace.lock(f"predict-{content_id(str(job.target))}-{number}-{of}"), what):
+        rows = SceneMapper(job, model, spec.project.inference).predict_share(number, of)
+    return (
+        f"Rows {rows.start} to {rows.stop - 1} of scene '{job.scene.id}' are predicted; run it without --part to join."
+    )
 
 
-def _strips(plan: ReadPlan, grid: WindowGrid) -> Generator[Strip]:
-    with plan.open() as rows:
-        yield from read_strips(rows, grid)
+def _predict(job: Job, model: ChosenModel, spec: PredictSpec, workspace: Workspace) -> tuple[Prediction, bool]:
+    """Predict one scene; also returns whether its prediction was there already."""
+    what = f"The prediction of scene '{job.scene.id}'"
+    with exclusive(workspace.lock(f"predict-{content_id(str(job.target))}"), what):
+        remove_stale_temps(job.target.parent, job.target.name)
+        there = None if spec.force else item.same_work(job.target, job.record)
+        if there is not None:
+            return _prediction(job, there, spec), True
+        if spec.force:
+            job.remove_parts()
+        elif job.parts_folder.is_dir():
+            say(f"{job.scene.id}: going on with the parts that are finished")
+        return _prediction(job, SceneMapper(job, model, spec.project.inference).predict(), spec), False
 
 
-def _prediction(job: _Job, record: PredictionRecord) -> Prediction:
-    folder = job.target
+def _prediction(job: Job, record: PredictionRecord, spec: PredictSpec) -> Prediction:
+    folder, formats = job.target, spec.project.inference.polygon_formats
+    files = {name: str(folder / FORMATS[name].file) for name in formats}
     return Prediction(
         scene=job.scene.id,
         probability=str(folder / item.PROBABILITY_FILE),
         classes=str(folder / item.CLASSES_FILE),
-        polygons=str(folder / item.POLYGONS_FILE),
+        polygons=files.get("geojson", files[formats[0]]),
         preview=str(folder / item.PREVIEW_FILE),
         item=str(folder / item.ITEM_FILE),
         objects=record.objects,
         area_m2=record.area_m2,
+        polygon_files=files,
     )

@@ -82,18 +82,22 @@ def _of_dataset(record: SceneRecord, dataset: DatasetVersion) -> SceneInput:
 
 
 class SceneRows:
-    """An open scene on the grid of its map, read by whole rows."""
+    """An open scene on the grid of its map, read by rows: all of its columns or some."""
 
-    def __init__(self, reader: SceneReader, bands: tuple[int, ...]) -> None:
+    def __init__(self, reader: SceneReader, bands: tuple[int, ...], columns: range | None = None) -> None:
         self._reader, self._channels = reader, [band - 1 for band in bands]
+        self._columns = range(reader.width) if columns is None else columns
         self.height, self.width = reader.height, reader.width
 
     def read_rows(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return pixels (stop - start, W, C) and which of them are data (stop - start, W)."""
+        """Return pixels (stop - start, columns, C) and which of them are data (stop - start, columns)."""
+        left, width = self._columns.start, len(self._columns)
         if stop <= start:
-            return np.zeros((0, self.width, len(self._channels)), self._reader.dtype), np.zeros((0, self.width), bool)
-        pixels = self._reader.read(start, 0, stop - start, self.width, pad="none")
-        return pixels[..., self._channels], self._reader.valid_mask(start, 0, stop - start, self.width)
+            return np.zeros((0, width, len(self._channels)), self._reader.dtype), np.zeros((0, width), bool)
+        pixels = self._reader.read(start, left, stop - start, width, pad="none")
+        if self._channels != list(range(pixels.shape[-1])):
+            pixels = pixels[..., self._channels]
+        return pixels, self._reader.valid_mask(start, left, stop - start, width)
 
 
 @dataclass(frozen=True)
@@ -106,14 +110,14 @@ class ReadPlan:
     warnings: tuple[str, ...]
 
     @contextmanager
-    def open(self) -> Iterator[SceneRows]:
-        """Open the scene; use it from one thread."""
+    def open(self, columns: range | None = None) -> Iterator[SceneRows]:
+        """Open the scene, or some of its columns; use it from one thread."""
         with open_source(self.path) as dataset:
             if self.grid is self.header.grid:
-                yield SceneRows(SceneReader(dataset, self.path), self.header.bands)
+                yield SceneRows(SceneReader(dataset, self.path), self.header.bands, columns)
                 return
             with self._resampled(dataset) as vrt:
-                yield SceneRows(SceneReader(vrt, self.path), self.header.bands)
+                yield SceneRows(SceneReader(vrt, self.path), self.header.bands, columns)
 
     def _resampled(self, dataset: Any) -> Any:
         return WarpedVRT(

@@ -64,7 +64,7 @@ def model(
     """The champion, version 3, of every workspace in this test."""
     chosen = ChosenModel("v3", "3", "ab" * 16, "c0ffee", tmp_path, description)
     chosen.__dict__["segmenter"] = segmenter  # what the cached property would load
-    monkeypatch.setattr(predict, "choose_model", lambda workspace, project, reference: chosen)
+    monkeypatch.setattr(predict, "choose_model", lambda *arguments: chosen)
     return chosen
 
 

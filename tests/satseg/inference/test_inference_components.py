@@ -23,7 +23,7 @@ def polygons_by_class(components: list[Component]) -> list[tuple[int, float, byt
     return sorted((c.class_id, c.polygon().area, shapely.normalize(c.polygon()).wkb) for c in components)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 1000), strip=st.integers(1, 40), filled=st.floats(0.2, 0.9), coarse=st.sampled_from([1, 2, 5])
 )
@@ -86,3 +86,19 @@ def test_specks_are_left_out_but_never_parts_of_large_objects() -> None:
     classes[9:11, 5:15] = 1
     objects = list(find_components(in_strips(classes, np.ones((20, 20, 1), np.float32), 10), least_pixels=12))
     assert [c.pixels for c in objects] == [20]
+
+
+def test_small_objects_that_cross_a_strip_border_are_left_out_when_they_end() -> None:
+    classes = np.zeros((20, 20), np.uint8)
+    classes[9:11, 2:4] = 1
+    classes[9:11, 8:18] = 1
+    objects = list(find_components(in_strips(classes, np.ones((20, 20, 1), np.float32), 10), least_pixels=12))
+    assert [c.pixels for c in objects] == [20]
+
+
+def test_the_least_probability_is_found_over_all_strips() -> None:
+    classes = np.ones((30, 8), np.uint8)
+    probabilities = np.full((30, 8, 1), 0.9, np.float32)
+    probabilities[17, 3] = 0.55
+    (only,) = find_components(in_strips(classes, probabilities, 7))
+    assert only.least_probability == pytest.approx(0.55)

@@ -1,7 +1,4 @@
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +76,7 @@ def test_polygons_have_place_true_area_confidence_and_origin(run: Run, write_sce
         "area_m2": pytest.approx(600, rel=1e-3),
         "area_px": 2400.0,
         "confidence": pytest.approx(220 / 255, abs=0.003),
+        "confidence_min": pytest.approx(220 / 255, abs=0.003),
         "scene": "town",
         "model_version": "v3",
     }
@@ -226,7 +224,7 @@ def test_item_holds_the_chain_and_the_checksums_of_all_files(run: Run, write_sce
     assert properties["satseg:dataset_version"] == "v2"
     assert properties["satseg:git_commit"] == "c0ffee"
     assert properties["satseg:scene_checksum"] == hashlib.sha256(scene.read_bytes()).hexdigest()
-    assert set(item["assets"]) == {"probability", "classes", "polygons", "preview"}
+    assert set(item["assets"]) == {"probability", "classes", "polygons", "geoparquet", "preview"}
     for asset in item["assets"].values():
         content = (path.parent / asset["href"]).read_bytes()
         assert asset["file:checksum"] == "1220" + hashlib.sha256(content).hexdigest()
@@ -285,44 +283,3 @@ def test_an_error_in_the_middle_leaves_nothing(
     with pytest.raises(MemoryError):
         run(write_scene())
     assert [path for path in (workspace.root / "predictions").rglob("*") if path.is_file()] == []
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import numpy as np
-from satseg.inference import predict
-from satseg.inference.chosen_model import ChosenModel
-from satseg.models.interface import ModelDescription
-from satseg.stages import PredictSpec
-from satseg.storage.layout import Workspace
-
-class Killed:
-    calls = 0
-    def predict(self, images):
-        self.calls += 1
-        if self.calls == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return np.zeros((*images.shape[:3], 1), np.float32)
-
-spec, workspace, description = sys.argv[1:]
-model = ChosenModel("v3", "3", "ab" * 16, None, Path(), ModelDescription.model_validate_json(description))
-model.__dict__["segmenter"] = Killed()
-predict.choose_model = lambda *arguments: model
-predict.run(PredictSpec.model_validate_json(spec), Workspace(Path(workspace)))
-"""
-
-
-def test_a_killed_prediction_leaves_nothing_visible_and_the_next_one_cleans_up(
-    run: Run, model: ChosenModel, project: ProjectConfig, write_scene: SceneWriter, workspace: Workspace
-) -> None:
-    scene = write_scene()
-    spec = PredictSpec(project=project, scenes=[str(scene)]).model_dump_json()
-    arguments = [spec, str(workspace.root), model.description.model_dump_json()]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, timeout=120)
-    assert killed.returncode == -signal.SIGKILL
-    folder = workspace.root / "predictions" / "roofs" / "town"
-    assert [path.name[:5] for path in folder.iterdir()] == [".tmp-"]
-    assert list(folder.rglob("item.json")) == []
-    assert run(scene).predictions[0].objects == 2
-    assert [path.name for path in folder.iterdir()] == ["v3"]
