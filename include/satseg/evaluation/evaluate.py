@@ -1,18 +1,22 @@
 """Measure a model on the held-out blocks of a patch set; the same question is answered once."""
 
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from satseg.config.project import ProjectConfig
+from satseg.config.project import ProjectConfig, content_id
 from satseg.errors import BadDataError, NotFoundError
-from satseg.evaluation.measure import Measurement, Predict, measure, predict_classes
-from satseg.evaluation.pictures import Sample, SceneMaps, sample, write_samples
-from satseg.evaluation.report import make_report, read_report, report_folder, write_report
-from satseg.evaluation.samples import choose
+from satseg.evaluation.intervals import ENOUGH_BLOCKS
+from satseg.evaluation.leaks import Trained, trained_ground
+from satseg.evaluation.page import write_page
+from satseg.evaluation.pictures import Pictures
+from satseg.evaluation.report import PAGE_FILE, block_table, make_report, read_report, report_folder, write_report
+from satseg.evaluation.scene_pass import ScenePass, Scenes, rules_of
+from satseg.evaluation.scene_rows import Predictor
 from satseg.evaluation.summary import metrics, summarise
-from satseg.evaluation.windows import HeldOut, WindowReader, held_out
+from satseg.evaluation.tally import Tally
+from satseg.evaluation.windows import HeldOut, evenly, held_out
 from satseg.models.interface import DESCRIPTION_FILE, ModelDescription, Segmenter
 from satseg.patches.patchset import PatchSet, open_patch_set
 from satseg.progress import say
@@ -22,6 +26,7 @@ from satseg.storage.layout import Workspace
 from satseg.tracking.models import ModelRef, model_folder, resolve_model
 from satseg.tracking.runs import RunRecord, get_run, log_to_run
 
+SCHEMA = 1  # raise it when the same model gives other numbers
 PATCH_SET_TAG = "satseg.patch_set"
 
 
@@ -38,10 +43,16 @@ def run(spec: EvaluateSpec, workspace: Workspace) -> EvaluateResult:
     patch_set = patch_set_of(workspace, project, record, spec.patch_set)
     with exclusive(workspace.lock(f"evaluate-{project.name}-{ref.run_id}"), f"The evaluation of {ref.label}"):
         stored = read_report(workspace, project.name, ref.run_id, patch_set.id)
-        if stored is not None and not spec.force and stored.result.threshold == project.inference.threshold:
+        if stored is not None and not spec.force and stored.settings == settings_of(project):
             say(f"{ref.label} was measured on {patch_set.id} already; --force measures again.")
             return stored.result
         return _evaluate(workspace, project, ref, record, patch_set)
+
+
+def settings_of(project: ProjectConfig) -> str:
+    """Return a hash of all settings that change what is measured."""
+    inference = project.inference.model_dump(mode="json", exclude={"batch_size"})
+    return content_id("evaluation", SCHEMA, inference, project.evaluation)
 
 
 def patch_set_of(workspace: Workspace, project: ProjectConfig, record: RunRecord, wanted: str | None) -> PatchSet:
@@ -101,53 +112,75 @@ def load(workspace: Workspace, ref: ModelRef) -> Segmenter:
 def _evaluate(
     workspace: Workspace, project: ProjectConfig, ref: ModelRef, record: RunRecord, patch_set: PatchSet
 ) -> EvaluateResult:
-    windows = held_out(patch_set)
-    if not windows:
-        raise BadDataError(
-            f"Patch set {patch_set.id} has no test windows. Add scenes, make patches.block_px smaller or "
-            "patches.test_fraction larger, and run `satseg patch` again."
-        )
+    scenes, every = Scenes(workspace, patch_set), held_out(patch_set)
+    trained = trained_ground(workspace, project.name, record, patch_set, every)
+    windows = _measurable(patch_set, every, trained)
     segmenter = load(workspace, ref)
     if (reason := misfit(segmenter.description, patch_set)) is not None:
         raise BadDataError(f"{ref.label} cannot be measured: {reason}. Give a patch set that fits with --patch-set.")
     target = report_folder(workspace, project.name, ref.run_id, patch_set.id)
     remove_stale_temps(target.parent)
-    with replacing_directory(target) as folder, WindowReader(workspace, patch_set, windows) as reader:
-        measurement = Measurement(patch_set.classes)
-        maps = SceneMaps(folder, measurement, windows, patch_set)
-        predict = partial(predict_classes, segmenter, threshold=project.inference.threshold)
-        measure(measurement, predict, reader, windows, batch_size=project.inference.batch_size, on_batch=maps)
-        samples = folder / "samples.png"
-        write_samples(_samples(measurement, predict, reader, windows, patch_set), samples)
-        result = summarise(measurement, ref.label, ref.run_id, patch_set.id).model_copy(
+    with replacing_directory(target) as folder:
+        tally = Tally.of(patch_set.classes, windows, project.evaluation.calibration_bins)
+        with Pictures(folder, patch_set, tally, windows) as pictures:
+            predictor = Predictor(segmenter, project.inference)
+            scene_pass = ScenePass(project, patch_set, scenes, predictor, tally, pictures.add)
+            warnings = scene_pass.run([*windows, *_validation(patch_set, project, len(windows))])
+            pictures.finish()
+        result = summarise(tally, project.evaluation, ref.label, ref.run_id, patch_set.id).model_copy(
             update={
-                "windows": len(windows),
+                "excluded_windows": len(every) - len(windows),
                 "threshold": project.inference.threshold,
-                "pictures": [str(target / path.name) for path in (samples, *maps.paths)],
-                "warnings": _warnings(measurement, patch_set) + reader.warnings,
+                "boundary_px": rules_of(project, patch_set, None).boundary_px,
+                "page": str(target / PAGE_FILE),
+                "pictures": [str(target / path.name) for path in pictures.paths],
+                "warnings": [*_warnings(tally, patch_set), *trained.warnings, *warnings],
             }
         )
-        write_report(folder, make_report(measurement, result))
+        report = make_report(tally, result, settings_of(project))
+        write_page(folder, project, report, pictures.maps)
+        write_report(folder, report, block_table(tally))
         _log(workspace, record, result, folder)
     return result
 
 
-def _samples(
-    measurement: Measurement, predict: Predict, reader: WindowReader, windows: list[HeldOut], patch_set: PatchSet
-) -> list[Sample]:
-    samples = []
-    for kind, window in choose(windows, measurement.window_iou):
-        batch = reader.read([window])
-        iou = measurement.window_iou[window.number]
-        caption = f"{kind}: {window.scene}, row {window.row}, column {window.col}, IoU {iou:.3f}"
-        samples.append(sample(caption, batch, predict(batch.images), patch_set))
-    return samples
+def _measurable(patch_set: PatchSet, windows: list[HeldOut], trained: Trained) -> list[HeldOut]:
+    """Return the test windows on ground that the model was not trained on, numbered from 0.
+
+    Raises:
+        BadDataError: there are none.
+    """
+    if not windows:
+        raise BadDataError(
+            f"Patch set {patch_set.id} has no test windows. Add scenes, make patches.block_px smaller or "
+            "patches.test_fraction larger, and run `satseg patch` again."
+        )
+    left = [window for window in windows if window.number not in trained.windows]
+    if not left:
+        raise BadDataError(
+            f"The model was trained on the ground of all {len(windows)} test windows of patch set {patch_set.id}: its "
+            "scores there would mean nothing. Give another patch set with --patch-set."
+        )
+    return [replace(window, number=number) for number, window in enumerate(left)]
 
 
-def _warnings(measurement: Measurement, patch_set: PatchSet) -> list[str]:
-    total = measurement.total()
-    absent = [name for number, name in enumerate(measurement.classes, start=1) if not total[number].any()]
-    return [f"No test window of {patch_set.id} has a labelled pixel of: {', '.join(absent)}."] if absent else []
+def _validation(patch_set: PatchSet, project: ProjectConfig, first_number: int) -> list[HeldOut]:
+    """Return the validation windows of the threshold sweep; the most probable class knows no threshold."""
+    if len(patch_set.classes) > 1 or not project.evaluation.threshold_windows:
+        return []
+    return evenly(held_out(patch_set, "val", first_number), project.evaluation.threshold_windows)
+
+
+def _warnings(tally: Tally, patch_set: PatchSet) -> list[str]:
+    labelled = tally.confusion.sum(axis=(0, 2))
+    absent = [name for number, name in enumerate(tally.classes, start=1) if not labelled[number]]
+    found = [f"No test window of {patch_set.id} has a labelled pixel of: {', '.join(absent)}."] if absent else []
+    if len(tally.keys) < ENOUGH_BLOCKS:
+        found.append(
+            f"There are only {len(tally.keys)} test blocks; intervals are reliable from {ENOUGH_BLOCKS} on. "
+            "Add labelled scenes, or make patches.block_px smaller."
+        )
+    return found
 
 
 def _log(workspace: Workspace, record: RunRecord, result: EvaluateResult, folder: Path) -> None:

@@ -1,96 +1,146 @@
-"""Predict the test windows of a patch set in batches and count pixels by spatial block."""
+"""One pass over the held-out ground of a scene: every number of a report is counted while the map's rows appear."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Any
+import math
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from satseg.errors import BadDataError
-from satseg.evaluation.scores import Confusion, confusion, window_iou
-from satseg.evaluation.windows import Batch, HeldOut, WindowReader
-from satseg.models.interface import Segmenter, class_ids
-from satseg.progress import progress_bar
-
-Predict = Callable[[NDArray[Any]], NDArray[np.uint8]]
-
-
-@dataclass(frozen=True, order=True)
-class BlockKey:
-    """One spatial block of the test split."""
-
-    scene: str
-    block: str
-    reference: bool
+from satseg.evaluation.boundary import BoundaryCounter
+from satseg.evaluation.calibration import class_probabilities, count_levels, count_reliability
+from satseg.evaluation.objects import ObjectCounter
+from satseg.evaluation.scores import confusion
+from satseg.evaluation.tally import Scored, Tally
+from satseg.evaluation.truth import HeldOutRows
+from satseg.evaluation.windows import HeldOut, ShardReader
+from satseg.inference.blend import FinishedRows
+from satseg.models.interface import class_ids
 
 
-@dataclass
-class Measurement:
-    """What was counted: a confusion matrix for each block, and an IoU for each window (to choose pictures)."""
+@dataclass(frozen=True)
+class Rules:
+    """What counts as positive, as near a contour, and as an object of which size; lengths and areas in pixels."""
 
-    classes: tuple[str, ...]
-    blocks: dict[BlockKey, Confusion] = field(default_factory=dict)
-    window_iou: dict[int, float] = field(default_factory=dict)
-
-    def total(self, keep: Callable[[BlockKey], bool] = lambda key: True) -> Confusion:
-        """Return the sum over the blocks for which `keep` holds, (K + 1, K + 1) int64."""
-        size = len(self.classes) + 1
-        chosen = [matrix for key, matrix in self.blocks.items() if keep(key)]
-        return np.sum(chosen, axis=0, dtype=np.int64) if chosen else np.zeros((size, size), np.int64)
-
-    def add(self, window: HeldOut, matrix: Confusion) -> None:
-        """Count one window."""
-        key = BlockKey(window.scene, window.block, window.reference)
-        self.blocks[key] = self.blocks[key] + matrix if key in self.blocks else matrix
-        self.window_iou[window.number] = window_iou(matrix)
+    threshold: float
+    boundary_px: int
+    least_object_px: int
+    size_edges_px: tuple[float, float]
 
 
-def predict_classes(segmenter: Segmenter, images: NDArray[Any], threshold: float) -> NDArray[np.uint8]:
-    """Return class ids (N, H, W) uint8 for raw images (N, H, W, C).
+OnWindow = Callable[[HeldOut, NDArray[np.uint8], NDArray[np.bool_]], None]
 
-    Raises:
-        BadDataError: the model gives another shape, or values that are not finite.
+
+class GroundCounter:
+    """Counts the rows of a scene's held-out ground into a tally.
+
+    Windows of the test split are scored; those of the validation split count in the threshold sweep alone.
+    `on_window` gets each test window when its last row has passed: class ids (size, size) and which of its pixels
+    were scored. Memory holds the rows of a call, a rim's width of rows, and the windows that the last row touches.
     """
-    probabilities = segmenter.predict(images)
-    expected = (*images.shape[:3], segmenter.description.channels)
-    if probabilities.shape != expected:
-        raise BadDataError(f"The model returned shape {probabilities.shape} instead of {expected}.")
-    if not np.isfinite(probabilities).all():
-        raise BadDataError("The model returned NaN or infinite probabilities; its training diverged. Train it again.")
-    return class_ids(probabilities, threshold)
+
+    def __init__(
+        self, tally: Tally, ground: HeldOutRows, reader: ShardReader, rules: Rules, on_window: OnWindow
+    ) -> None:
+        self._tally, self._ground, self._reader, self._rules = tally, ground, reader, rules
+        # the last entry is that of NOBODY's pixels
+        self._block_of = np.append(tally.block_numbers(ground.windows), np.int32(-1)).astype(np.int32)
+        self._number_of = np.array([window.number for window in ground.windows], np.int64)
+        self._boundary = BoundaryCounter(tally.rims, rules.boundary_px)
+        self._objects = ObjectCounter(tally, rules.least_object_px, rules.size_edges_px)
+        self._tiles = _Tiles(ground, on_window)
+
+    def count(self, rows: Generator[FinishedRows], on_rows: Callable[[int], None]) -> None:
+        """Count a whole scene; `on_rows` is told the height of each piece."""
+        with closing(rows):  # its threads end with it
+            for some in rows:
+                self._add(some)
+                on_rows(len(some.valid))
+        self._end()
+        self._tiles.end()
+
+    def _add(self, rows: FinishedRows) -> None:
+        ground, top, bottom = self._ground, rows.row, rows.row + len(rows.valid)
+        probabilities, known = rows.probabilities, rows.valid
+        if not known.any():
+            self._end()
+            self._tiles.hand_on(bottom)
+            return
+        owners, labels = ground.owners(top, bottom), ground.labels(top, bottom, self._reader.mask)
+        blocks = self._block_of[owners]
+        test = known & (blocks >= 0)
+        ids = class_ids(probabilities, self._rules.threshold)
+        scored = Scored(
+            np.where(test, labels, 0).astype(np.uint8), np.where(test, ids, 0).astype(np.uint8), test, blocks
+        )
+        self._count_pixels(scored, probabilities, owners)
+        if len(self._tally.classes) == 1 and (validation := known & ~test).any():
+            count_levels(self._tally.sweep, probabilities[validation][:, 0], labels[validation])
+        self._boundary.add(scored)
+        self._objects.add(scored)
+        self._tiles.add(top, owners, scored)
+
+    def _count_pixels(self, scored: Scored, probabilities: NDArray[np.float32], owners: NDArray[np.int32]) -> None:
+        tally, test = self._tally, scored.known
+        labels, ids = scored.labels[test], scored.predicted[test]
+        numbers = np.flatnonzero(np.bincount(scored.blocks[test], minlength=len(tally.keys)))
+        local = np.zeros(len(tally.keys), np.int32)  # few of all blocks meet here
+        local[numbers] = np.arange(len(numbers))
+        blocks = local[scored.blocks[test]]
+        tally.confusion[numbers] += confusion(labels, ids, len(tally.classes), blocks, len(numbers))
+        reliability = np.zeros((len(numbers), *tally.reliability.shape[1:]))
+        count_reliability(reliability, class_probabilities(probabilities[test], len(tally.classes)), labels, blocks)
+        tally.reliability[numbers] += reliability
+        there = (labels > 0) | (ids > 0)
+        windows = self._number_of[owners[test][there]]
+        right = (labels == ids)[there]
+        tally.window_hits[:, 0] += np.bincount(windows[right], minlength=tally.windows)
+        tally.window_hits[:, 1] += np.bincount(windows, minlength=tally.windows)
+
+    def _end(self) -> None:
+        """Nothing known follows: what was waiting for more rows is complete."""
+        self._boundary.finish()
+        self._objects.finish()
 
 
-def batches(windows: Sequence[HeldOut], size: int) -> Iterator[list[HeldOut]]:
-    """Group windows by scene, in order of scenes, and cut the groups into at most `size` windows."""
-    for _, group in groupby(sorted(windows, key=lambda window: (window.scene, window.number)), lambda w: w.scene):
-        of_scene = list(group)
-        for start in range(0, len(of_scene), size):
-            yield of_scene[start : start + size]
+class _Tiles:
+    """Puts the rows of a map together to windows."""
 
+    def __init__(self, ground: HeldOutRows, on_window: OnWindow) -> None:
+        self._ground, self._on_window = ground, on_window
+        self._open: dict[int, tuple[NDArray[np.uint8], NDArray[np.bool_]]] = {}
 
-def measure(
-    measurement: Measurement,
-    predict: Predict,
-    reader: WindowReader,
-    windows: Sequence[HeldOut],
-    *,
-    batch_size: int,
-    on_batch: Callable[[Batch, NDArray[np.uint8]], None] = lambda batch, predicted: None,
-) -> None:
-    """Predict every window, scene by scene, and add its pixels to the measurement.
+    def add(self, top: int, owners: NDArray[np.int32], scored: Scored) -> None:
+        """Take rows from `top` on and hand on the windows that end in them."""
+        bottom = top + len(owners)
+        for position in self._ground.within(top, bottom):
+            window = self._ground.windows[position]
+            if window.split != "test":
+                continue
+            if position not in self._open:
+                shape = (window.size, window.size)
+                self._open[position] = np.zeros(shape, np.uint8), np.zeros(shape, bool)
+            ids, valid = self._open[position]
+            rows, cols = self._ground.place(window, top, bottom)
+            inside = (
+                slice(rows.start + top - window.row, rows.stop + top - window.row),
+                slice(cols.start + self._ground.left - window.col, cols.stop + self._ground.left - window.col),
+            )
+            ids[inside] = scored.predicted[rows, cols]
+            valid[inside] = scored.known[rows, cols] & (owners[rows, cols] == position)
+        self.hand_on(bottom)
 
-    `predict` turns raw images (N, H, W, C) into class ids (N, H, W) uint8; `on_batch` is called with each
-    batch and its class ids once it is counted.
-    """
-    classes = len(measurement.classes)
-    with progress_bar("evaluating test windows", len(windows)) as advance:
-        for chosen in batches(windows, batch_size):
-            batch = reader.read(chosen)
-            predicted = predict(batch.images)
-            for position, window in enumerate(chosen):
-                matrix = confusion(batch.labels[position], predicted[position], classes, batch.valid[position])
-                measurement.add(window, matrix)
-            on_batch(batch, predicted)
-            advance(len(chosen))
+    def end(self) -> None:
+        """Hand on the windows that reach over the scene's end."""
+        self.hand_on(math.inf)
+
+    def hand_on(self, bottom: float) -> None:
+        """Hand on the windows that end above row `bottom`."""
+        ended = [
+            position
+            for position in self._open
+            if self._ground.windows[position].row + self._ground.windows[position].size <= bottom
+        ]
+        for position in ended:
+            self._on_window(self._ground.windows[position], *self._open.pop(position))

@@ -1,22 +1,25 @@
 """The PNGs of a report: sample windows side by side, and a map of errors for each scene."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from satseg.evaluation.drawing import CORRECT, FALSE, MISSED, RGB, agreement, coloured_classes, patch_set_colour
-from satseg.evaluation.measure import Measurement
+from satseg.evaluation.samples import choose
 from satseg.evaluation.scores import mean_scores
-from satseg.evaluation.windows import Batch, HeldOut
+from satseg.evaluation.tally import Tally
+from satseg.evaluation.windows import Batch, HeldOut, ShardReader, by_scene
 from satseg.patches.patchset import PatchSet
 
 TILE_PX, GAP_PX, LINE_PX = 224, 6, 22
 MAP_MAX_PX = 1200
+SAMPLES_FILE = "samples.png"
 COLUMNS = ("image", "label", "prediction", "")
 LEGEND = (("right", CORRECT), ("false", FALSE), ("missed", MISSED))
 INK, PAPER = (30, 30, 30), (255, 255, 255)
@@ -109,31 +112,70 @@ class SceneMap:
         sheet.save(path, optimize=True)
 
 
-class SceneMaps:
-    """Draws the map of every scene while its windows are predicted; holds one canvas at a time.
+class Pictures:
+    """Draws a map of every scene while its windows are predicted, and sample windows when all are known.
 
-    Call it with each batch; batches come scene by scene. `paths` lists what was written.
+    Hand `add` each window; they come scene by scene. One canvas is held at a time; the predicted classes of all windows
+    wait in a file, because which windows are the best and the worst is known last.
     """
 
-    def __init__(self, folder: Path, measurement: Measurement, windows: Sequence[HeldOut], patch_set: PatchSet) -> None:
-        self.paths: list[Path] = []
-        self._folder, self._measurement, self._patch_set = folder, measurement, patch_set
-        self._windows: dict[str, list[HeldOut]] = defaultdict(list)
-        for window in windows:
-            self._windows[window.scene].append(window)
+    def __init__(self, folder: Path, patch_set: PatchSet, tally: Tally, windows: Sequence[HeldOut]) -> None:
+        self.maps: dict[str, Path] = {}
+        self._folder, self._patch_set, self._tally, self._reader = folder, patch_set, tally, ShardReader(patch_set)
+        self._windows = dict(by_scene(windows))
         self._current: tuple[str, SceneMap] | None = None
-        self._missing = 0
 
-    def __call__(self, batch: Batch, predicted: NDArray[np.uint8]) -> None:
-        """Paint a batch and write the scene's picture when it was the last one."""
-        scene = batch.windows[0].scene
-        if self._current is None or self._current[0] != scene:
-            self._current = (scene, SceneMap(self._windows[scene], self._patch_set))
-            self._missing = len(self._windows[scene])
-        self._current[1].paint(batch, predicted)
-        self._missing -= len(batch.windows)
-        if self._missing == 0:
-            iou = mean_scores(self._measurement.total(lambda key: key.scene == scene)).iou
-            path = self._folder / f"scene-{scene}.png"
-            self._current[1].save(f"{scene}: test blocks, IoU {iou:.3f}", path)
-            self.paths.append(path)
+    @property
+    def paths(self) -> list[Path]:
+        """All pictures."""
+        return [self._folder / SAMPLES_FILE, *self.maps.values()]
+
+    def __enter__(self) -> Self:
+        windows = [window for of_scene in self._windows.values() for window in of_scene]
+        self._store = (self._folder / "predicted.bin").open("w+b")
+        self._store.truncate(2 * sum(window.size**2 for window in windows))  # what nobody hands in is not scored
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._store.close()
+        Path(self._store.name).unlink()
+
+    def add(self, window: HeldOut, predicted: NDArray[np.uint8], valid: NDArray[np.bool_]) -> None:
+        """Take a window's class ids and which of its pixels count, (size, size) each."""
+        if self._current is None or self._current[0] != window.scene:
+            self._save()
+            self._current = (window.scene, SceneMap(self._windows[window.scene], self._patch_set))
+        self._current[1].paint(self._batch(window, valid), predicted[None])
+        self._store.seek(window.number * predicted.size * 2)
+        self._store.write(predicted.tobytes() + valid.tobytes())
+
+    def finish(self) -> None:
+        """Write the last map, and the samples."""
+        self._save()
+        every, scores = [window for windows in self._windows.values() for window in windows], self._tally.window_iou()
+        samples = []
+        for kind, window in choose(every, scores):
+            predicted, valid = self._stored(window)
+            caption = f"{kind}: {window.scene}, row {window.row}, column {window.col}, IoU {scores[window.number]:.3f}"
+            samples.append(sample(caption, self._batch(window, valid), predicted[None], self._patch_set))
+        write_samples(samples, self._folder / SAMPLES_FILE)
+
+    def _batch(self, window: HeldOut, valid: NDArray[np.bool_]) -> Batch:
+        return Batch((window,), self._reader.image(window)[None], self._reader.mask(window)[None], valid[None])
+
+    def _stored(self, window: HeldOut) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        self._store.seek(2 * window.number * window.size**2)
+        both = np.frombuffer(self._store.read(2 * window.size**2), np.uint8).reshape(2, window.size, window.size)
+        return both[0], both[1].astype(bool)
+
+    def _save(self) -> None:
+        if self._current is None:
+            return
+        scene, drawn = self._current
+        matrix = self._tally.confusion[self._tally.where(lambda key: key.scene == scene)].sum(axis=0)
+        iou = f"IoU {mean_scores(matrix).iou:.3f}" if matrix[1:].any() else "nothing labelled"
+        self.maps[scene] = self._folder / f"scene-{scene}.png"
+        drawn.save(f"{scene}: test blocks, {iou}", self.maps[scene])
+        self._current = None

@@ -10,29 +10,23 @@ Confusion = NDArray[np.int64]
 
 
 def confusion(
-    labels: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int, valid: NDArray[np.bool_] | None = None
+    labels: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int, groups: NDArray[np.int32], count: int
 ) -> Confusion:
-    """Count pixels by label and predicted class.
+    """Count pixels by group, label and predicted class.
 
     Args:
-        labels: class ids 0..classes, any shape.
-        predicted: class ids of the same shape.
+        labels: (N,) class ids 0..classes.
+        predicted: (N,) class ids.
         classes: number of classes without the background.
-        valid: pixels that count, of the same shape; None counts all.
+        groups: (N,) group of each pixel, 0..count - 1.
+        count: number of groups.
 
     Returns:
-        (classes + 1, classes + 1) int64, rows are labels, columns predictions, row and column 0 the background.
+        (count, classes + 1, classes + 1) int64, rows are labels, columns predictions, the first of each the background.
 
     Raises:
-        BadDataError: the shapes differ, or an id is larger than `classes`.
+        BadDataError: an id is larger than `classes`.
     """
-    if labels.shape != predicted.shape or (valid is not None and valid.shape != labels.shape):
-        raise BadDataError(
-            f"Labels {labels.shape} and predictions {predicted.shape} differ in shape; the model's output "
-            "must be as high and wide as its input."
-        )
-    if valid is not None:
-        labels, predicted = labels[valid], predicted[valid]
     highest = max(int(labels.max(initial=0)), int(predicted.max(initial=0)))
     if highest > classes:
         raise BadDataError(
@@ -40,8 +34,8 @@ def confusion(
             "patch set and model do not belong together."
         )
     size = classes + 1
-    flat = labels.ravel().astype(np.int64) * size + predicted.ravel()
-    return np.bincount(flat, minlength=size * size).astype(np.int64).reshape(size, size)
+    places = (groups.astype(np.int64) * size + labels) * size + predicted
+    return np.bincount(places, minlength=count * size * size).astype(np.int64).reshape(count, size, size)
 
 
 def _ratio(part: int, whole: int, otherwise: float) -> float:
@@ -66,6 +60,7 @@ def class_scores(matrix: Confusion, class_id: int) -> Scores:
         iou_all_positive=_ratio(labelled, pixels, 0.0),
         pixels=pixels,
         labelled_pixels=labelled,
+        predicted_pixels=predicted,
     )
 
 
@@ -83,13 +78,5 @@ def mean_scores(matrix: Confusion) -> Scores:
         name: float(np.mean([getattr(scores, name) for scores in chosen]))
         for name in ("iou", "dice", "precision", "recall", "iou_all_positive")
     }
-    return Scores(**means, pixels=int(matrix.sum()), labelled_pixels=int(matrix[1:].sum()))
-
-
-def window_iou(matrix: Confusion) -> float:
-    """Return the part of a window's labelled or predicted pixels that have the right class; 1 when there are none.
-
-    Only for choosing sample pictures.
-    """
-    foreground = int(matrix.sum() - matrix[0, 0])
-    return _ratio(int(np.trace(matrix) - matrix[0, 0]), foreground, 1.0)
+    pixels = {"labelled_pixels": int(matrix[1:].sum()), "predicted_pixels": int(matrix[:, 1:].sum())}
+    return Scores(**means, pixels=int(matrix.sum()), **pixels)

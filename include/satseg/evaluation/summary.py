@@ -1,43 +1,71 @@
-"""From counted pixels to the numbers of a result, and their names in MLflow."""
+"""From counts to the numbers of a result, and their names in MLflow."""
 
-from satseg.evaluation.measure import Measurement
-from satseg.evaluation.scores import class_scores, mean_scores
-from satseg.stages import EvaluateResult, Scores
+from collections.abc import Callable
 
-SCORE_NAMES = ("iou", "dice", "precision", "recall", "iou_all_positive")
+import numpy as np
+
+from satseg.config.evaluation import EvaluationConfig
+from satseg.evaluation.calibration import best_threshold, threshold_sweep
+from satseg.evaluation.part_scores import DETAILS, PIXEL_SCORES, Part
+from satseg.evaluation.scores import mean_scores
+from satseg.evaluation.tally import BlockKey, Tally
+from satseg.stages import Details, EvaluateResult, Scores
+
+SCORE_NAMES = (*PIXEL_SCORES, "iou_all_positive")
+OF_SCENES = ("iou", "object_f1")
 
 
-def summarise(measurement: Measurement, model: str, run_id: str, patch_set: str) -> EvaluateResult:
+def summarise(tally: Tally, config: EvaluationConfig, model: str, run_id: str, patch_set: str) -> EvaluateResult:
     """Turn block counts into scores: in total, per class, per scene, on the reference blocks and on new ones."""
-    total = measurement.total()
-    scores = mean_scores(total)
-    scenes = sorted({key.scene for key in measurement.blocks})
-    words = f"{model} on patch set {patch_set}: test IoU {scores.iou:.3f}, Dice {scores.dice:.3f}"
+    every = tally.where(lambda key: True)
+    total, whole = mean_scores(tally.confusion.sum(axis=0)), Part(tally, config, every).scores()
+    numbers = range(len(tally.classes))
+    # of one class the mean is the class
+    of_class = [Part(tally, config, every, n).scores() if len(numbers) > 1 else whole for n in numbers]
+    best = best_threshold(threshold_sweep(tally.sweep))
     return EvaluateResult(
-        message=f"{words} (the map that is positive everywhere: IoU {scores.iou_all_positive:.3f}).",
+        message=_message(f"{model} on patch set {patch_set}", total, whole),
         run_id=run_id,
         patch_set=patch_set,
-        **{name: getattr(scores, name) for name in SCORE_NAMES},
-        per_class={name: class_scores(total, number) for number, name in enumerate(measurement.classes, start=1)},
-        per_scene={scene: _scene(measurement, scene) for scene in scenes},
-        reference=_part(measurement, reference=True),
-        new=_part(measurement, reference=False),
-        blocks=len(measurement.blocks),
+        **{name: getattr(total, name) for name in SCORE_NAMES},
+        **{name: getattr(whole, name) for name in Details.model_fields},
+        per_class=dict(zip(tally.classes, of_class, strict=True)),
+        per_scene=_per_scene(tally, config),
+        reference=_of(tally, config, lambda key: key.reference),
+        new=_of(tally, config, lambda key: not key.reference),
+        windows=tally.windows,
+        blocks=len(tally.keys),
+        best_threshold=best.threshold if best else None,
+        best_threshold_iou=best.iou if best else None,
     )
 
 
-def _scene(measurement: Measurement, scene: str) -> Scores:
-    return mean_scores(measurement.total(lambda key: key.scene == scene))
+def _message(what: str, total: Scores, whole: Scores) -> str:
+    interval = whole.intervals.get("iou")
+    between = f" ({interval.low:.3f} to {interval.high:.3f})" if interval and interval.low is not None else ""
+    return (
+        f"{what}: test IoU {total.iou:.3f}{between}, Dice {total.dice:.3f} "
+        f"(the map that is positive everywhere: IoU {total.iou_all_positive:.3f})."
+    )
 
 
-def _part(measurement: Measurement, reference: bool) -> Scores | None:
-    if not any(key.reference is reference for key in measurement.blocks):
-        return None
-    return mean_scores(measurement.total(lambda key: key.reference is reference))
+def _per_scene(tally: Tally, config: EvaluationConfig) -> dict[str, Scores]:
+    scenes: dict[str, list[int]] = {}
+    for number, key in enumerate(tally.keys):
+        scenes.setdefault(key.scene, []).append(number)
+    return {scene: Part(tally, config, np.array(blocks)).scores(OF_SCENES) for scene, blocks in sorted(scenes.items())}
+
+
+def _of(tally: Tally, config: EvaluationConfig, keep: Callable[[BlockKey], bool]) -> Scores | None:
+    blocks = tally.where(keep)
+    return Part(tally, config, blocks).scores(("iou",)) if len(blocks) else None
 
 
 def metrics(result: EvaluateResult, prefix: str) -> dict[str, float]:
-    """Return the scores under the names they have in MLflow, for example `test/iou` and `test/reference/iou`."""
+    """Return the scores under the names they have in MLflow, for example `test/iou` and `test/reference/iou`.
+
+    The ends of the intervals of the whole are `test/iou_low` and `test/iou_high`.
+    """
     parts: dict[str, EvaluateResult | Scores | None] = {
         prefix: result,
         f"{prefix}/reference": result.reference,
@@ -45,9 +73,14 @@ def metrics(result: EvaluateResult, prefix: str) -> dict[str, float]:
     }
     if len(result.per_class) > 1:
         parts |= {f"{prefix}/{name}": scores for name, scores in result.per_class.items()}
-    return {
-        f"{where}/{name}": float(getattr(scores, name))
+    found = {
+        f"{where}/{name}": getattr(scores, name)
         for where, scores in parts.items()
         if scores is not None
-        for name in SCORE_NAMES
+        for name in (*SCORE_NAMES, *DETAILS)
     }
+    for name, interval in result.intervals.items():
+        found |= {f"{prefix}/{name}_low": interval.low, f"{prefix}/{name}_high": interval.high}
+    found |= {f"{prefix}/recall_{size}": value for size, value in result.recall_by_size.items()}
+    found[f"{prefix}/best_threshold"] = result.best_threshold
+    return {name: float(value) for name, value in found.items() if value is not None}
