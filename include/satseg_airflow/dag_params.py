@@ -120,6 +120,14 @@ def _trials(project: ProjectConfig) -> Param:
 def promotion() -> Form:
     """Form of model_promotion."""
     return {
+        "action": Param(
+            "promote",
+            type="string",
+            enum=["promote", "rollback"],
+            title="Action",
+            description="promote: the version below, if it passes the gates. rollback: the champion before becomes "
+            "champion again, in one step.",
+        ),
         "version": Param(
             "challenger",
             type="string",

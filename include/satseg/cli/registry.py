@@ -22,6 +22,7 @@ from satseg.stages import DriftEpisodeSpec, EvaluateSpec, PromoteSpec, RegisterS
 from satseg.storage.layout import Workspace
 
 VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="Version number, alias or run id.")]
+AGAINST = ("refused", "undecided")
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audit log.")]
 
 
@@ -49,7 +50,7 @@ def evaluate(  # noqa: PLR0917 - options of a command
     as_json: JsonOption = False,
     result: ResultOption = None,
 ) -> None:
-    """Measure a model on the held-out blocks of a patch set, in total and per scene, with pictures.
+    """Measure a model on the held-out blocks of a patch set, in total and per scene, with intervals and a report.
 
     Example:
         satseg evaluate champion
@@ -61,6 +62,7 @@ def evaluate(  # noqa: PLR0917 - options of a command
     measured = run_stage(stage.run, spec, workspace, as_json, result)
     if not as_json:
         tables.show(tables.scores(measured))
+        say(f"Report: {measured.page}")
 
 
 def register_run(
@@ -87,6 +89,9 @@ def promote(  # noqa: PLR0917 - options of a command
     approved_by: Annotated[
         str | None, typer.Option("--approved-by", metavar="NAME", help="Who approves, for the audit log.")
     ] = None,
+    rejected_by: Annotated[
+        str | None, typer.Option("--rejected-by", metavar="NAME", help="Who says no; refuses the version, on record.")
+    ] = None,
     reason: ReasonOption = "",
     project: ProjectOption = None,
     overrides: SetOption = None,
@@ -95,7 +100,7 @@ def promote(  # noqa: PLR0917 - options of a command
 ) -> None:
     """Make a version champion if it passes every gate; refused versions end with exit code 4 and the reasons.
 
-    A promotion also closes the open drift episode, if there is one.
+    So do versions on which a person has to decide. A promotion also closes the open drift episode, if there is one.
 
     Example:
         satseg promote challenger --check
@@ -103,10 +108,12 @@ def promote(  # noqa: PLR0917 - options of a command
     from satseg.registry import promote as stage
 
     what, workspace = project_and_workspace(project, overrides)
-    spec = PromoteSpec(project=what, version=version, check=check, approved_by=approved_by, reason=reason)
+    spec = PromoteSpec(
+        project=what, version=version, check=check, approved_by=approved_by, rejected_by=rejected_by, reason=reason
+    )
     try:
         decided = run_stage(
-            stage.run, spec, workspace, as_json, result, decided_against=lambda outcome: outcome.decision == "refused"
+            stage.run, spec, workspace, as_json, result, decided_against=lambda outcome: outcome.decision in AGAINST
         )
     except DecidedAgainst as refused:
         _show_gates(refused.result, as_json)
@@ -131,8 +138,14 @@ def _show_gates(result: Any, as_json: bool) -> None:
         tables.show(tables.gates(result.gates))
 
 
-def rollback(
+def rollback(  # noqa: PLR0917 - options of a command
     reason: ReasonOption = "",
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="NAME", help="Who asks for it; default: your account.")
+    ] = None,
+    request: Annotated[
+        str | None, typer.Option("--request", metavar="ID", help="The same ID again does not go back a second step.")
+    ] = None,
     project: ProjectOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -146,7 +159,7 @@ def rollback(
     from satseg.registry import rollback as stage
 
     what, workspace = project_and_workspace(project, overrides)
-    run_stage(stage.run, RollbackSpec(project=what, reason=reason), workspace, as_json, result)
+    run_stage(stage.run, RollbackSpec(project=what, reason=reason, by=by, request=request), workspace, as_json, result)
 
 
 def list_versions(project: ProjectOption = None, as_json: JsonOption = False) -> None:

@@ -1,5 +1,6 @@
 """Tables of the registry's commands."""
 
+import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -7,27 +8,35 @@ from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
-from satseg.stages import EvaluateResult, Gate, Scores
+from satseg.cli.app import PIPE_WIDTH
+from satseg.stages import EvaluateResult, Gate, Interval, Scores
 
 if TYPE_CHECKING:
     from satseg.registry.overview import Comparison, ModelDetail, ModelRow
 
-SCORE_COLUMNS = ("iou", "dice", "precision", "recall", "iou_all_positive")
+OUTCOME_COLOURS = {"passed": "green", "failed": "red", "not enough evidence": "yellow"}
+SCORE_COLUMNS = ("dice", "precision", "recall", "boundary_iou", "object_f1", "ece", "iou_all_positive")
 
 
 def show(table: RenderableType) -> None:
-    """Print something on stdout."""
-    Console().print(table)
+    """Print something on stdout; uncut where that is no terminal."""
+    (Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)).print(table)
 
 
 def _number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def _between(interval: Interval | None) -> str:
+    return "–" if interval is None else f"{_number(interval.low)} to {_number(interval.high)}"
+
+
 def scores(result: EvaluateResult) -> Table:
     """Return the scores of an evaluation: all test blocks, reference and new blocks, classes, scenes."""
     table = Table(title=f"Test blocks of patch set {result.patch_set}")
     table.add_column("where")
+    table.add_column("iou", justify="right")
+    table.add_column("interval", justify="right")
     for name in (*SCORE_COLUMNS, "pixels"):
         table.add_column(name.replace("_", " "), justify="right")
     parts: list[tuple[str, EvaluateResult | Scores | None]] = [
@@ -40,7 +49,8 @@ def scores(result: EvaluateResult) -> Table:
     for where, part in parts:
         if part is not None:
             pixels = f"{part.pixels:,}" if isinstance(part, Scores) else ""
-            table.add_row(where, *(_number(getattr(part, name)) for name in SCORE_COLUMNS), pixels)
+            numbers = (_number(getattr(part, name)) for name in SCORE_COLUMNS)
+            table.add_row(where, _number(part.iou), _between(part.intervals.get("iou")), *numbers, pixels)
     return table
 
 
@@ -48,9 +58,10 @@ def gates(results: list[Gate]) -> Table:
     """Return the gates of a promotion with their evidence."""
     table = Table("gate", "value", "bound", "evidence", title="Gates")
     for gate in results:
-        mark = "[green]passed[/]" if gate.passed else "[red]failed[/]"
+        mark = f"[{OUTCOME_COLOURS[gate.outcome]}]{gate.outcome}[/]"
         name = gate.name.replace("_", " ")
-        table.add_row(f"{mark} {name}", _number(gate.value), _number(gate.bound), escape(gate.evidence))
+        value, bound = ("–" if number is None else f"{number:.4g}" for number in (gate.value, gate.bound))
+        table.add_row(f"{mark} {name}", value, bound, escape(gate.evidence))
     return table
 
 
@@ -76,7 +87,15 @@ def draw_detail(console: Console, detail: "ModelDetail") -> None:
     """Print one version."""
     aliases = f" ({', '.join(detail.aliases)})" if detail.aliases else ""
     console.print(f"[bold]v{detail.version}[/]{aliases}, stage {detail.stage}, run {detail.run_id}")
-    if detail.reason:
+    if detail.champion_since:
+        console.print(
+            f"champion since {detail.champion_since:%Y-%m-%d %H:%M} UTC: {detail.champion_because}", markup=False
+        )
+        back = (
+            f"`satseg rollback` returns to v{detail.goes_back_to}" if detail.goes_back_to else "no champion before it"
+        )
+        console.print(f"to go back: {back}", markup=False)
+    elif detail.reason:
         console.print(f"{detail.decision}: {detail.reason}", markup=False)
     console.print(Markdown(detail.description))
     for report in detail.reports.values():
@@ -98,10 +117,15 @@ def draw_comparison(console: Console, comparison: "Comparison") -> None:
     )
     if comparison.scores:
         title = f"Scores on the same test blocks of patch set {comparison.patch_set}"
-        table = Table("where", "score", first, second, "difference", title=title)
+        table = Table("where", "score", first, second, "difference", "95% interval", "blocks", title=title)
         for pair in comparison.scores:
             difference = f"{pair.second - pair.first:+.3f}"
-            table.add_row(pair.where, pair.score, _number(pair.first), _number(pair.second), difference)
+            known = pair.low is not None and pair.high is not None
+            interval = f"{pair.low:+.3f} to {pair.high:+.3f}" if known else "–"
+            blocks = "–" if pair.blocks is None else str(pair.blocks)
+            table.add_row(
+                escape(pair.where), pair.score, _number(pair.first), _number(pair.second), difference, interval, blocks
+            )
         console.print(table)
     else:
         patch_set = comparison.second.patch_set or "ID"

@@ -8,14 +8,14 @@ from satseg.inference.item import PredictionRecord
 from satseg.lineage import links
 from satseg.lineage.node import Node
 from satseg.lineage.target import Target, find_target
-from satseg.lineage.users import used_by
+from satseg.lineage.users import Users
 from satseg.lineage.verify import Verifier
 from satseg.stages import LineageResult, LineageSpec
 from satseg.storage.layout import Workspace
 
 
 def run(spec: LineageSpec, workspace: Workspace) -> LineageResult:
-    """Return the chain from the target back to the scenes, each link with what is wrong with it.
+    """Return the chain from the target back to the scenes, what is wrong with each, and what was made from it.
 
     Links that were deleted (a run, a patch set) stand in the chain as "missing"; it goes on by what is recorded
     elsewhere.
@@ -28,12 +28,18 @@ def run(spec: LineageSpec, workspace: Workspace) -> LineageResult:
     verifier = Verifier(workspace, project)
     chain = _chain(workspace, project, target, verifier)
     verifier.save()
-    first = chain[0].model_copy(update={"used_by": used_by(workspace, project, target)})
+    uses = Users(workspace, project).of(target)
+    first = chain[0].model_copy(update={"used_by": [use.words for use in uses]})
     chain = [first, *chain[1:]]
     warnings = [_complaint(node) for node in chain if node.state in {"changed", "missing"}]
     if target.note:
         warnings.append(f"'{spec.target}' is {target.note}: write that to see it.")
-    return LineageResult(message=" ← ".join(_words(chain)), chain=[node.as_dict() for node in chain], warnings=warnings)
+    return LineageResult(
+        message=" ← ".join(_words(chain)),
+        chain=[node.as_dict() for node in chain],
+        uses=[use.model_dump(mode="json") for use in uses],
+        warnings=warnings,
+    )
 
 
 def _complaint(node: Node) -> str:

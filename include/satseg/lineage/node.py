@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Kind = Literal["prediction", "model_version", "run", "code", "patch_set", "dataset_version", "scene"]
 State = Literal["ok", "changed", "missing", "not checked"]
@@ -15,6 +15,21 @@ class Check(BaseModel):
 
     what: str
     state: State
+
+
+class Use(BaseModel):
+    """Something that was made from another thing, with what was made from it in turn."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    id: str = Field(description="Its name; the folder of a prediction.")
+    uses: list["Use"] = []
+
+    @property
+    def words(self) -> str:
+        """Kind and name."""
+        return f"{self.kind.replace('_', ' ')} {self.id}"
 
 
 class Node(BaseModel):

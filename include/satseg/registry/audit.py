@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from satseg.stages import Gate
 
 Action = Literal["registered", "promoted", "refused", "rolled_back"]
+CHAMPION_MAKING = ("promoted", "rolled_back")
 
 
 class AuditEntry(BaseModel):

@@ -42,27 +42,6 @@ def labelled(result: EvaluateResult) -> Gate:
     )
 
 
-def not_worse(challenger: EvaluateResult, champion: EvaluateResult, champion_version: str, max_loss: float) -> Gate:
-    """The challenger loses at most `max_loss` IoU against the champion on the same blocks of the same patch set.
-
-    These are the reference test blocks, fixed with the project's first patch set; all test blocks when the patch set
-    has none of them.
-    """
-    if challenger.reference is not None and champion.reference is not None:
-        ours, theirs, where = challenger.reference.iou, champion.reference.iou, "the reference test blocks"
-    else:
-        ours, theirs, where = challenger.iou, champion.iou, "all test blocks (there are no reference blocks)"
-    gain = ours - theirs
-    return Gate(
-        name="not_worse_than_champion",
-        passed=gain >= -max_loss - ROUNDING,
-        value=gain,
-        bound=-max_loss,
-        evidence=f"IoU {ours:.3f} against {theirs:.3f} of champion v{champion_version} on {where} of patch set "
-        f"{challenger.patch_set} = {gain:+.3f}, must be at least {-max_loss:+.3f} (promotion.max_iou_loss)",
-    )
-
-
 def champion_does_not_fit(champion_version: str, misfit: str) -> Gate:
     """The champion cannot read the project's patches any more: there is nothing to be worse than."""
     return Gate(
@@ -71,6 +50,19 @@ def champion_does_not_fit(champion_version: str, misfit: str) -> Gate:
         value=None,
         bound=None,
         evidence=f"champion v{champion_version} cannot be measured on the same blocks: {misfit}",
+    )
+
+
+def calibrated(error: float | None, bound: float | None) -> Gate:
+    """The probabilities mean what they say: their expected calibration error (ECE) is within the bound."""
+    value = "is not known" if error is None else f"is {error:.3f}"
+    said = f"must be at most {bound:.3f}" if bound is not None else "no bound is set"
+    return Gate(
+        name="calibration",
+        passed=bound is None or (error is not None and error <= bound + ROUNDING),
+        value=error,
+        bound=bound,
+        evidence=f"expected calibration error {value}; {said} (promotion.max_calibration_error)",
     )
 
 
@@ -85,9 +77,15 @@ def score_gates(result: EvaluateResult, rules: PromotionConfig) -> list[Gate]:
         labelled(result),
         floor(result, rules.min_iou),
         above_all_positive(result, rules.margin_over_all_positive),
+        calibrated(result.ece, rules.max_calibration_error),
     ]
 
 
 def failures(gates: list[Gate]) -> str:
     """Return the evidence of the gates that did not pass, in one line."""
     return "; ".join(f"{gate.name}: {gate.evidence}" for gate in gates if not gate.passed)
+
+
+def undecided(gates: list[Gate]) -> list[str]:
+    """Return the names of the gates without enough evidence."""
+    return [gate.name for gate in gates if gate.undecided]

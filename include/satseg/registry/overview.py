@@ -5,14 +5,15 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from satseg.errors import NotFoundError
-from satseg.evaluation.report import stored_reports
-from satseg.registry.audit import AuditEntry, entries
+from satseg.evaluation.report import read_blocks, stored_reports
+from satseg.registry.audit import CHAMPION_MAKING, AuditEntry, entries
 from satseg.registry.card import TEST_IOU_TAG
-from satseg.registry.stage_words import STAGE_TAG
-from satseg.registry.swap import DECISION_TAG, REASON_TAG
+from satseg.registry.comparison import comparisons
+from satseg.registry.stage_words import CHAMPION, PREVIOUS, STAGE_TAG
+from satseg.registry.swap import DECISION_TAG, REASON_TAG, settle
 from satseg.stages import EvaluateResult
 from satseg.storage.layout import Workspace
-from satseg.tracking.models import VersionRecord, resolve_model, versions
+from satseg.tracking.models import VersionRecord, alias_version, resolve_model, versions
 from satseg.tracking.runs import RunRecord, get_run
 
 OWN_NAMES = ("satseg.model_uri", "satseg.run_key")  # different for any two models, so they tell nothing
@@ -39,6 +40,9 @@ class ModelDetail(ModelRow):
     """All that is known of one version."""
 
     description: str
+    champion_since: datetime | None
+    champion_because: str | None
+    goes_back_to: str | None
     params: dict[str, str]
     metrics: dict[str, float]
     tags: dict[str, str]
@@ -57,7 +61,7 @@ class Difference(BaseModel):
 
 
 class ScorePair(BaseModel):
-    """The same score of two versions on the same blocks."""
+    """The same score of two versions on the same blocks; the interval is that of second minus first."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,6 +69,9 @@ class ScorePair(BaseModel):
     score: str
     first: float
     second: float
+    low: float | None = None
+    high: float | None = None
+    blocks: int | None = None
 
 
 class Comparison(BaseModel):
@@ -97,6 +104,7 @@ def _row(record: VersionRecord) -> ModelRow:
 
 def list_models(workspace: Workspace, project_name: str) -> list[ModelRow]:
     """Return all versions of the project's registered model, newest first."""
+    settle(workspace, project_name)
     return [_row(record) for record in reversed(versions(workspace, project_name))]
 
 
@@ -106,20 +114,37 @@ def show_model(workspace: Workspace, project_name: str, reference: str) -> Model
     Raises:
         NotFoundError: no such version; the message lists those there are.
     """
+    settle(workspace, project_name)
     record = _record(workspace, project_name, reference)
     run = get_run(workspace, record.run_id)
+    log = entries(workspace.audit_log(project_name))
+    made = _made_champion(log, record) if CHAMPION in record.aliases else None
     return ModelDetail(
         **_row(record).model_dump(),
         description=record.description,
+        champion_since=made.time if made else None,
+        champion_because=_because(made) if made else None,
+        goes_back_to=alias_version(workspace, project_name, PREVIOUS) if made else None,
         params=dict(sorted(run.params.items())),
         metrics=dict(sorted(run.metrics.items())),
         tags={name: value for name, value in sorted({**run.tags, **record.tags}.items()) if "mlflow." not in name},
         reports=_reports(workspace, project_name, record.run_id),
-        history=[
-            entry
-            for entry in entries(workspace.audit_log(project_name))
-            if record.version in (entry.to_version, entry.from_version)
-        ],
+        history=[entry for entry in log if record.version in (entry.to_version, entry.from_version)],
+    )
+
+
+def _made_champion(log: list[AuditEntry], record: VersionRecord) -> AuditEntry | None:
+    made = [entry for entry in log if entry.action in CHAMPION_MAKING and entry.to_version == record.version]
+    return made[-1] if made else None
+
+
+def _because(made: AuditEntry) -> str:
+    how = "rollback" if made.action == "rolled_back" else f"promotion through {len(made.gates)} gates"
+    open_ones = made.evidence.get("not_enough_evidence")
+    return (
+        f"{how} by {made.who}"
+        + (f": {made.reason}" if made.reason else "")
+        + (f" (not enough evidence for {', '.join(open_ones)})" if open_ones else "")
     )
 
 
@@ -148,7 +173,7 @@ def compare_models(workspace: Workspace, project_name: str, first: str, second: 
             if facts[0].get(name) != facts[1].get(name)
         ],
         patch_set=patch_set,
-        scores=_pairs(ours[patch_set], theirs[patch_set]) if patch_set else [],
+        scores=_pairs(workspace, project_name, ours[patch_set], theirs[patch_set]) if patch_set else [],
     )
 
 
@@ -174,13 +199,42 @@ def _reports(workspace: Workspace, project_name: str, run_id: str) -> dict[str, 
     return {patch_set: report.result for patch_set, report in by_time}
 
 
-def _pairs(first: EvaluateResult, second: EvaluateResult) -> list[ScorePair]:
+def _pairs(workspace: Workspace, project_name: str, first: EvaluateResult, second: EvaluateResult) -> list[ScorePair]:
     pairs = [
         ScorePair(where="test", score=score, first=getattr(first, score), second=getattr(second, score))
         for score in ("iou", "dice", "precision", "recall")
     ]
-    parts = [("reference blocks", first.reference, second.reference), ("new blocks", first.new, second.new)]
-    parts += [(name, first.per_class[name], second.per_class.get(name)) for name in first.per_class]
-    parts += [(name, first.per_scene[name], second.per_scene.get(name)) for name in first.per_scene]
-    pairs += [ScorePair(where=where, score="iou", first=a.iou, second=b.iou) for where, a, b in parts if a and b]
+    parts = [("new blocks", first.new, second.new)]
+    pairs += [
+        ScorePair(where=where, score="iou", first=a.iou, second=b.iou)
+        for where, a, b in parts
+        if a and b and a.iou is not None and b.iou is not None
+    ]
+    return pairs + _with_intervals(workspace, project_name, first, second)
+
+
+def _with_intervals(
+    workspace: Workspace, project_name: str, first: EvaluateResult, second: EvaluateResult
+) -> list[ScorePair]:
+    """Return the paired differences on the blocks both have: the whole that a promotion compares, and every slice."""
+    before, after = (
+        read_blocks(workspace, project_name, result.run_id, result.patch_set) for result in (first, second)
+    )
+    pairs = []
+    for one in comparisons(after, before, list(second.per_class), ("scene", "class", "size")):
+        difference, (new, old) = one.difference(), one.scores()
+        if difference.value is None:
+            continue
+        where = f"{one.kind} {one.part}" if one.part else "reference blocks"
+        pairs.append(
+            ScorePair(
+                where=where,
+                score=one.score.lower(),
+                first=old,
+                second=new,
+                low=difference.low,
+                high=difference.high,
+                blocks=difference.blocks,
+            )
+        )
     return pairs

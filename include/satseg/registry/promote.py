@@ -1,143 +1,149 @@
 """Decide whether a version becomes champion, and make it so; a deliberate act behind gates, with a record."""
 
-from dataclasses import dataclass
+from typing import Any
 
-from satseg.config.project import ProjectConfig
-from satseg.errors import BadDataError, ConfigurationError, NotFoundError
-from satseg.evaluation import evaluate
-from satseg.patches.patchset import open_patch_set
+from satseg.errors import ConfigurationError, NotFoundError
 from satseg.registry import gates as rules
 from satseg.registry.audit import AuditEntry, actor, append
-from satseg.registry.card import TEST_IOU_TAG
-from satseg.registry.smoke import loads_and_predicts
+from satseg.registry.card import TEST_IOU_TAG, refresh_card
+from satseg.registry.judge import Judgement, judge
+from satseg.registry.links import evidence_links
 from satseg.registry.stage_words import CHALLENGER, CHAMPION
 from satseg.registry.swap import record_decision, registry_lock, swap_champion
-from satseg.stages import EvaluateResult, EvaluateSpec, Gate, PromoteSpec, RegistryResult
+from satseg.stages import PromoteSpec, RegistryResult
 from satseg.storage.layout import Workspace
 from satseg.tracking.models import ModelRef, alias_version, resolve_model, set_version_tags
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """The gates of a version against a champion (None when there was none), and the scores they rest on."""
-
-    champion: str | None
-    gates: list[Gate]
-    result: EvaluateResult | None
-
-    @property
-    def passed(self) -> bool:
-        """Whether every gate is open."""
-        return all(gate.passed for gate in self.gates)
+NOBODY_ASKED = "Not enough evidence for {gates}; nobody is asked (promotion.approval: auto), so {how}."
+BY_MEASURE = "the measured difference over the whole decides, and slices do not count"
 
 
 def run(spec: PromoteSpec, workspace: Workspace) -> RegistryResult:
-    """Measure a version and the champion on the same blocks, apply the gates, and move the alias when all pass.
+    """Measure a version and the champion on the same blocks, apply the gates, and move the alias when they say so.
 
-    Measuring happens before the registry is locked, deciding inside: two promotions at once are decided one after
-    the other, each against the champion of that moment.
+    Measuring happens before the registry is locked, deciding inside. When another version became champion in between,
+    the comparison is void and this one is refused: of two promotions at once, one wins.
 
     Raises:
         NotFoundError: no such version, or its patch set is gone.
-        ConfigurationError: the project wants a person's approval and nobody is named.
+        ConfigurationError: the project wants a person's approval and nobody is named, or a person says yes and no.
     """
     project = spec.project
+    if spec.approved_by and spec.rejected_by:
+        raise ConfigurationError("Give either --approved-by or --rejected-by, not both.")
     with registry_lock(workspace, project.name) as finished:
         if finished is not None and finished.action == "promoted" and _is_about(spec, workspace, finished):
-            return _promoted(project.name, finished)
+            return _promoted(workspace, project.name, finished)
     ref = _version(spec, workspace)
     if ref.version == alias_version(workspace, project.name, CHAMPION):
         return _unchanged(project.name, ref)
-    if project.promotion.approval == "manual" and not spec.check and not spec.approved_by:
+    if project.promotion.approval == "manual" and not (spec.check or spec.approved_by or spec.rejected_by):
         raise ConfigurationError(
             f"Project '{project.name}' wants a person's approval (promotion.approval: manual): add --approved-by NAME, "
             "or look at the gates alone with --check."
         )
-    verdict = judge(workspace, project, ref)
+    judgement = judge(workspace, project, ref)
     with registry_lock(workspace, project.name):
         champion = alias_version(workspace, project.name, CHAMPION)
         if champion == ref.version:
             return _unchanged(project.name, ref)
-        if champion != verdict.champion:  # somebody else was promoted meanwhile: the comparison is void
-            verdict = judge(workspace, project, ref)
-        return _decide(spec, workspace, ref, verdict)
+        if judgement.result is not None:
+            tags = {TEST_IOU_TAG: f"{judgement.result.iou:.4f}"}
+            set_version_tags(workspace, project.name, str(ref.version), tags)
+            refresh_card(workspace, project, ref, judgement.result)
+        if champion != judgement.champion:
+            return _refused(spec, workspace, ref, judgement, _overtaken(ref, champion, judgement.champion))
+        return _decide(spec, workspace, ref, judgement)
 
 
-def judge(workspace: Workspace, project: ProjectConfig, ref: ModelRef) -> Verdict:
-    """Apply every gate to a version; scores that are stored are not computed again."""
-    champion = alias_version(workspace, project.name, CHAMPION)
-    smoke = loads_and_predicts(workspace, ref)
-    if not smoke.passed:
-        return Verdict(champion, [smoke], None)
-    try:
-        result = evaluate.run(EvaluateSpec(project=project, model=ref.run_id), workspace)
-    except BadDataError as error:
-        return Verdict(champion, [smoke, rules.cannot_be_measured(str(error))], None)
-    gates = [smoke, *rules.score_gates(result, project.promotion)]
-    if champion is not None:
-        gates.append(_against_champion(workspace, project, result, champion))
-    return Verdict(champion, gates, result)
-
-
-def _against_champion(workspace: Workspace, project: ProjectConfig, result: EvaluateResult, champion: str) -> Gate:
-    ref = resolve_model(workspace, project.name, champion)
-    patch_set = open_patch_set(workspace, project.name, result.patch_set)
-    try:
-        misfit = evaluate.misfit(evaluate.read_description(workspace, ref), patch_set)
-        if misfit is not None:
-            return rules.champion_does_not_fit(champion, misfit)
-        spec = EvaluateSpec(project=project, model=ref.run_id, patch_set=result.patch_set)
-        theirs = evaluate.run(spec, workspace)
-    except BadDataError as error:
-        raise BadDataError(
-            f"Champion v{champion} of '{project.name}' cannot be measured, so nothing can be compared with it: {error} "
-            "Restore its files, or roll back first."
-        ) from error
-    return rules.not_worse(result, theirs, champion, project.promotion.max_iou_loss)
-
-
-def _decide(spec: PromoteSpec, workspace: Workspace, ref: ModelRef, verdict: Verdict) -> RegistryResult:
-    name, version = spec.project.name, str(ref.version)
-    if verdict.result is not None:
-        set_version_tags(workspace, name, version, {TEST_IOU_TAG: f"{verdict.result.iou:.4f}"})
-    if spec.check and verdict.passed:
-        return RegistryResult(
-            message=f"v{version} of '{name}' passes all {len(verdict.gates)} gates; nothing was changed (--check).",
-            version=version,
-            alias=ref.aliases[0] if ref.aliases else None,
-            decision="promotable",
-            previous=verdict.champion,
-            gates=verdict.gates,
-        )
-    refused = rules.failures(verdict.gates)
-    entry = AuditEntry(
-        who=actor(spec.approved_by),
-        action="promoted" if verdict.passed else "refused",
-        from_version=verdict.champion,
-        to_version=version,
-        gates=verdict.gates,
-        reason="; ".join(text for text in (spec.reason, refused) if text),
-        evidence=_evidence(ref, verdict),
+def _overtaken(ref: ModelRef, champion: str | None, judged_against: str | None) -> str:
+    now = f"v{champion} became champion" if champion else "the champion was taken away"
+    against = f"v{judged_against}" if judged_against else "no champion"
+    return (
+        f"{now} while v{ref.version} was judged against {against}; promote v{ref.version} again to compare it with "
+        f"{f'v{champion}' if champion else 'nothing'}"
     )
-    if verdict.passed:
-        swap_champion(workspace, name, entry, previous=verdict.champion)
-        return _promoted(name, entry)
-    append(workspace.audit_log(name), entry)
-    record_decision(workspace, name, version, "refused", refused)
+
+
+def _decide(spec: PromoteSpec, workspace: Workspace, ref: ModelRef, judgement: Judgement) -> RegistryResult:
+    approval = spec.project.promotion.approval
+    verdict = judgement.says(approval)
+    if spec.rejected_by:
+        return _refused(spec, workspace, ref, judgement, f"rejected by {spec.rejected_by}")
+    if verdict == "no":
+        return _refused(spec, workspace, ref, judgement, rules.failures(judgement.gates))
+    if spec.check or (verdict == "ask" and not spec.approved_by):
+        return _asked(spec, workspace, ref, judgement)
+    entry = _entry(spec, ref, judgement, "promoted", spec.reason)
+    swap_champion(workspace, spec.project.name, entry, previous=judgement.champion)
+    done = _promoted(workspace, spec.project.name, entry)
+    return done.model_copy(update={"warnings": _warnings(judgement, approval)})
+
+
+def _asked(spec: PromoteSpec, workspace: Workspace, ref: ModelRef, judgement: Judgement) -> RegistryResult:
+    """Say what the gates say, nothing being changed."""
+    name, approval, open_ones = spec.project.name, spec.project.promotion.approval, rules.undecided(judgement.gates)
+    asks = judgement.says(approval) == "ask"
+    decided = len(judgement.gates) - len(open_ones)
+    words = f"v{ref.version} of '{name}' passes {f'all {decided}' if not open_ones else decided} gates"
+    if open_ones:
+        words += f"; there is not enough evidence for {', '.join(open_ones)}"
+    if spec.check:
+        words += "; nothing was changed (--check)"
+    elif asks:
+        words += f". A person has to decide: satseg promote {ref.version} -p {name} --approved-by NAME"
     return RegistryResult(
-        message=f"v{version} of '{name}' is refused. {refused}.",
+        message=f"{words}.",
+        warnings=_warnings(judgement, approval),
+        version=str(ref.version),
+        alias=ref.aliases[0] if ref.aliases else None,
+        decision="promotable" if spec.check else "undecided",
+        previous=judgement.champion,
+        gates=judgement.gates,
+        undecided=open_ones if asks else [],
+        links=evidence_links(workspace, name, ref, judgement.patch_set),
+    )
+
+
+def _warnings(judgement: Judgement, approval: str) -> list[str]:
+    open_ones = rules.undecided(judgement.gates)
+    if approval != "auto" or not open_ones:
+        return []
+    return [NOBODY_ASKED.format(gates=", ".join(open_ones), how=BY_MEASURE)]
+
+
+def _refused(spec: PromoteSpec, workspace: Workspace, ref: ModelRef, judgement: Judgement, why: str) -> RegistryResult:
+    name, version = spec.project.name, str(ref.version)
+    entry = _entry(spec, ref, judgement, "refused", "; ".join(text for text in (why, spec.reason) if text))
+    append(workspace.audit_log(name), entry)
+    record_decision(workspace, name, version, entry)
+    return RegistryResult(
+        message=f"v{version} of '{name}' is refused: {why}.",
         version=version,
         alias=ref.aliases[0] if ref.aliases else None,
         decision="refused",
-        previous=verdict.champion,
-        gates=verdict.gates,
+        previous=judgement.champion,
+        gates=judgement.gates,
+        links=evidence_links(workspace, name, ref, judgement.patch_set),
     )
 
 
-def _evidence(ref: ModelRef, verdict: Verdict) -> dict[str, str | float]:
-    if verdict.result is None:
-        return {"run_id": ref.run_id}
-    return {"run_id": ref.run_id, "patch_set": verdict.result.patch_set, "test_iou": verdict.result.iou}
+def _entry(spec: PromoteSpec, ref: ModelRef, judgement: Judgement, action: Any, reason: str) -> AuditEntry:
+    evidence: dict[str, Any] = {"run_id": ref.run_id}
+    if judgement.result is not None:
+        evidence |= {"patch_set": judgement.result.patch_set, "test_iou": judgement.result.iou}
+    if open_ones := rules.undecided(judgement.gates):
+        by = spec.approved_by if spec.project.promotion.approval != "auto" else BY_MEASURE
+        evidence |= {"not_enough_evidence": open_ones, "decided_by": by}
+    return AuditEntry(
+        who=actor(spec.rejected_by or spec.approved_by),
+        action=action,
+        from_version=judgement.champion,
+        to_version=str(ref.version),
+        gates=judgement.gates,
+        reason=reason,
+        evidence=evidence,
+    )
 
 
 def _version(spec: PromoteSpec, workspace: Workspace) -> ModelRef:
@@ -156,7 +162,8 @@ def _is_about(spec: PromoteSpec, workspace: Workspace, finished: AuditEntry) -> 
     return _version(spec, workspace).version == finished.to_version
 
 
-def _promoted(project_name: str, entry: AuditEntry) -> RegistryResult:
+def _promoted(workspace: Workspace, project_name: str, entry: AuditEntry) -> RegistryResult:
+    ref = ModelRef(entry.evidence["run_id"], entry.to_version, (CHAMPION,))
     instead = f" instead of v{entry.from_version}" if entry.from_version else ""
     return RegistryResult(
         message=f"v{entry.to_version} of '{project_name}' is champion{instead}.",
@@ -165,6 +172,7 @@ def _promoted(project_name: str, entry: AuditEntry) -> RegistryResult:
         decision="promoted",
         previous=entry.from_version,
         gates=entry.gates,
+        links=evidence_links(workspace, project_name, ref, entry.evidence.get("patch_set")),
     )
 
 

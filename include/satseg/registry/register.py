@@ -59,7 +59,7 @@ def run(spec: RegisterSpec, workspace: Workspace) -> RegistryResult:
             evidence={"run_id": record.id},
         )
         append(workspace.audit_log(name), entry)
-        record_decision(workspace, name, version, "registered", "")  # last: the mark that nothing is left to do
+        record_decision(workspace, name, version, entry)  # last: the mark that nothing is left to do
     return RegistryResult(
         message=f"Run {record.id} is v{version} of '{name}', challenger.",
         version=version,
@@ -90,5 +90,5 @@ def _version_of(workspace: Workspace, project_name: str, run_id: str) -> Version
 def _create(project: ProjectConfig, workspace: Workspace, record: RunRecord) -> str:
     patch_set = record.tags.get("satseg.patch_set", "")
     report = read_report(workspace, project.name, record.id, patch_set) if patch_set else None
-    card = model_card(project, record, report.result if report else None)
+    card = model_card(workspace, project, record, report.result if report else None)
     return create_version(workspace, project.name, record.id, version_tags(record), card)

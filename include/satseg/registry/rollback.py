@@ -20,6 +20,8 @@ def run(spec: RollbackSpec, workspace: Workspace) -> RegistryResult:
     with registry_lock(workspace, name) as finished:
         if finished is not None and finished.action == "rolled_back":
             return _result(name, finished)  # a killed rollback tried again must not go back two steps
+        if (done := _done(workspace, spec)) is not None:
+            return _result(name, done)
         known = versions(workspace, name)
         champion, previous = _holder(known, CHAMPION), _holder(known, PREVIOUS)
         if champion is None:
@@ -33,16 +35,24 @@ def run(spec: RollbackSpec, workspace: Workspace) -> RegistryResult:
             )
         model_folder(workspace, previous.ref)
         entry = AuditEntry(
-            who=actor(),
+            who=actor(spec.by),
             action="rolled_back",
             from_version=champion.version,
             to_version=previous.version,
             reason=spec.reason,
+            evidence={"request": spec.request} if spec.request else {},
         )
         log = [*entries(workspace.audit_log(name)), entry]
         earlier = [version for version in champions(log)[:-1] if version in {record.version for record in known}]
         swap_champion(workspace, name, entry, earlier[-1] if earlier else None)
     return _result(name, entry)
+
+
+def _done(workspace: Workspace, spec: RollbackSpec) -> AuditEntry | None:
+    if spec.request is None:
+        return None
+    log = entries(workspace.audit_log(spec.project.name))
+    return next((entry for entry in log if entry.evidence.get("request") == spec.request), None)
 
 
 def _result(project_name: str, entry: AuditEntry) -> RegistryResult:

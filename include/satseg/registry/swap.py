@@ -19,6 +19,7 @@ from satseg.storage.layout import Workspace
 from satseg.tracking.models import alias_version, delete_alias, set_alias, set_version_tags, versions
 
 DECISION_TAG, REASON_TAG = "satseg.decision", "satseg.decision_reason"
+BY_TAG, TIME_TAG = "satseg.decided_by", "satseg.decided_at"
 MAX_TAG_LENGTH = 4900  # MLflow cuts or refuses longer ones
 
 
@@ -50,9 +51,21 @@ def swap_champion(workspace: Workspace, project_name: str, entry: AuditEntry, pr
     _finish(workspace, project_name, pending)
 
 
-def record_decision(workspace: Workspace, project_name: str, version: str, decision: str, reason: str) -> None:
-    """Write a decision to a version's tags."""
-    tags = {DECISION_TAG: decision, REASON_TAG: reason[:MAX_TAG_LENGTH]}
+def settle(workspace: Workspace, project_name: str) -> None:
+    """Finish what a killed process began, so that aliases and audit log say the same; for whoever only reads them."""
+    if _pending_file(workspace, project_name).exists():
+        with registry_lock(workspace, project_name):
+            pass
+
+
+def record_decision(workspace: Workspace, project_name: str, version: str, entry: AuditEntry) -> None:
+    """Write a decision to a version's tags: what, why, who, when."""
+    tags = {
+        REASON_TAG: entry.reason[:MAX_TAG_LENGTH],
+        BY_TAG: entry.who,
+        TIME_TAG: entry.time.isoformat(timespec="seconds"),
+        DECISION_TAG: entry.action,  # last: the mark that the others are there
+    }
     set_version_tags(workspace, project_name, version, tags)
 
 
@@ -67,7 +80,7 @@ def _finish(workspace: Workspace, project_name: str, pending: PendingSwap) -> No
     else:
         set_alias(workspace, project_name, PREVIOUS, pending.previous)
     about = entry.from_version if entry.action == "rolled_back" and entry.from_version else entry.to_version
-    record_decision(workspace, project_name, about, entry.action, entry.reason)
+    record_decision(workspace, project_name, about, entry)
     append(workspace.audit_log(project_name), entry)
     if alias_version(workspace, project_name, CHALLENGER) == entry.to_version:
         delete_alias(workspace, project_name, CHALLENGER)

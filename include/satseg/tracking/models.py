@@ -202,6 +202,12 @@ def create_version(
     return str(made.version)
 
 
+def set_description(workspace: Workspace, project_name: str, version: str, description: str) -> None:
+    """Replace the description of a version."""
+    with client(workspace) as mlflow_client:
+        mlflow_client.update_model_version(project_name, version, description)
+
+
 def set_alias(workspace: Workspace, project_name: str, alias: str, version: str) -> None:
     """Point an alias at a version; a single database transaction."""
     with client(workspace) as mlflow_client:

@@ -9,7 +9,7 @@ from typing import Any
 
 from satseg.errors import NotFoundError, SatsegError
 from satseg.storage.layout import Workspace
-from satseg.tracking.connection import NOT_THERE, client, tracking_uri
+from satseg.tracking.connection import NOT_THERE, client, mlflow_module, tracking_uri
 from satseg.tracking.open_run import Run, tracked_run
 
 __all__ = [
@@ -20,6 +20,8 @@ __all__ = [
     "finish_run",
     "get_run",
     "log_to_run",
+    "read_artifact",
+    "run_url",
     "tracked_run",
     "tracking_uri",
 ]
@@ -103,6 +105,32 @@ def find_runs(workspace: Workspace, project_name: str, tags: Mapping[str, str] |
             token = page.token
             if not token:
                 return [_record(run) for run in runs]
+
+
+def run_url(workspace: Workspace, run_id: str) -> str | None:
+    """Return the address of a run's page; None where MLflow is no server."""
+    server = tracking_uri(workspace)
+    if not server.startswith("http"):
+        return None
+    with client(workspace) as mlflow_client:
+        experiment = mlflow_client.get_run(run_id).info.experiment_id
+    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+
+
+def read_artifact(workspace: Workspace, run_id: str, path: str) -> str:
+    """Return a text of a run's artifacts.
+
+    Raises:
+        NotFoundError: there is no such run or file.
+    """
+    record = get_run(workspace, run_id)
+    mlflow = mlflow_module()
+    with client(workspace):
+        try:
+            text = mlflow.artifacts.load_text(f"{record.artifact_uri.rstrip('/')}/{path}")
+        except (OSError, mlflow.exceptions.MlflowException) as error:
+            raise NotFoundError(f"Run {run_id} has no file '{path}' in MLflow: {error}") from error
+    return str(text)
 
 
 def log_to_run(

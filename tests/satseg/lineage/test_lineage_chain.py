@@ -3,11 +3,12 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from satseg.cli.lineage import tree
+from satseg.cli.lineage import tree, uses_tree
 from satseg.errors import NotFoundError
 from satseg.lineage import chain
 from satseg.stages import LineageSpec
@@ -120,13 +121,50 @@ def test_deleted_run_and_patch_set_stand_as_missing_and_the_chain_goes_on(ask, p
     assert len(result.warnings) == 3
 
 
-def test_direct_users_are_named(ask, prediction):
+def names(uses):
+    return {f"{use['kind']} {use['id']}": names(use["uses"]) for use in uses}
+
+
+def test_everything_made_from_a_thing_is_named_down_to_the_maps(ask, prediction):
+    maps = {f"prediction {prediction}": {}}
+    versions = {"model_version v1": maps}
+    runs = {f"run {RUN}": versions}
+    sets = {f"patch_set {PATCH_SET}": runs}
+    assert names(ask("v1").uses) == sets
+    assert names(ask(PATCH_SET).uses) == runs
+    assert names(ask(f"run:{RUN}").uses) == versions
+    assert names(ask("champion").uses) == maps
+    assert names(ask("west").uses) == {"dataset_version v1": sets} | maps
+    assert names(ask("east").uses) == {"dataset_version v1": sets}
+    assert ask(prediction).uses == []
     assert ask("v1").chain[0]["used_by"] == [f"patch set {PATCH_SET}"]
-    assert ask(PATCH_SET).chain[0]["used_by"] == [f"run {RUN}"]
-    assert ask(f"run:{RUN}").chain[0]["used_by"] == ["model v1"]
-    assert ask("champion").chain[0]["used_by"] == [f"prediction {prediction}"]
-    assert ask("west").chain[0]["used_by"] == [f"prediction {prediction}"]
-    assert ask("east").chain[0]["used_by"] == []
+
+
+def test_run_that_started_from_another_is_among_its_uses(ask, registry, prediction):
+    first = registry.runs[RUN]
+    tags = first.tags | {"satseg.patch_set": "b" * 12, "satseg.init_from": RUN}
+    registry.runs["e" * 32] = replace(first, id="e" * 32, tags=tags)
+    again = {f"run {'e' * 32}": {}}
+    assert names(ask(f"run:{RUN}").uses) == {"model_version v1": {f"prediction {prediction}": {}}} | again
+    assert names(ask("champion").uses) == {f"prediction {prediction}": {}} | again
+    assert names(ask(PATCH_SET).uses)[f"run {RUN}"].keys() == {"model_version v1", f"run {'e' * 32}"}
+
+
+def test_scene_that_a_patch_set_does_not_hold_did_not_go_into_it(ask, workspace, prediction):
+    path = workspace.patch_set("houses", PATCH_SET) / "patchset.json"
+    description = json.loads(path.read_text()) | {"scenes": {"west": {}}}
+    path.write_text(json.dumps(description))
+    assert names(ask("east").uses) == {"dataset_version v1": {}}
+
+
+def test_tree_of_uses_shows_every_link(ask, prediction, tmp_path):
+    result = ask("west")
+    with (tmp_path / "tree.txt").open("w+") as file:
+        Console(width=300, file=file).print(uses_tree(result.chain[0], result.uses))
+    lines = (tmp_path / "tree.txt").read_text().splitlines()
+    depth = {line.lstrip("│├└─ ").split("/")[0].strip(): len(line) - len(line.lstrip("│├└─ ")) for line in lines}
+    order = ["made from scene west", "dataset version v1", f"patch set {PATCH_SET}", f"run {RUN}", "model version v1"]
+    assert [depth[words] for words in order] == sorted({depth[words] for words in order})
 
 
 def test_result_is_plain_json_and_tree_shows_every_link(ask, prediction, tmp_path):

@@ -10,8 +10,11 @@ import pandas as pd
 import pytest
 
 from satseg.config.project import ProjectConfig
+from satseg.datasets.repository import GitRepository
 from satseg.models.interface import ModelDescription
+from satseg.registry import packaged
 from satseg.storage.layout import Workspace
+from satseg.tracking.probe import Probe
 
 SIZE = 32
 FIRST_SET, SECOND_SET = "a" * 12, "b" * 12
@@ -25,6 +28,16 @@ class World:
     project: ProjectConfig
     labels: dict[str, np.ndarray] = field(default_factory=dict)
     images: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def dataset(self) -> None:
+        """Tag a dataset version; its scenes are gone, so that windows are predicted from the shards."""
+        collection = self.workspace.dataset(self.project.name) / "collection.json"
+        collection.parent.mkdir(parents=True)
+        collection.write_text("{}")
+        repository = GitRepository(self.workspace.data)
+        repository.initialise()
+        repository.commit([f"{self.project.name}/collection.json"], "version 1")
+        repository.tag(f"{self.project.name}/v1", "version 1")
 
     def patch_set(self, name: str, windows: int, new: int) -> None:
         """Write a patch set: half of the pixels are roofs; roofs are red above 120, the rest below 140."""
@@ -143,11 +156,25 @@ class World:
 
 
 @pytest.fixture(scope="module")
+def probed_here():
+    """The packaged models are tried in this process: a clean one costs ten seconds for each, and has its own test."""
+    import mlflow
+
+    def probe(folder: Path, images: np.ndarray) -> Probe:
+        return Probe(mlflow.pyfunc.load_model(str(folder)).predict(images), 1.0, 0.01, 100.0, "3.11")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packaged, "probe_packaged", probe)
+        yield
+
+
+@pytest.fixture(scope="module")
 def world(tmp_path_factory):
     made = World(
         Workspace(tmp_path_factory.mktemp("workspace")),
         ProjectConfig(name="houses", classes=("building",), promotion={"min_iou": 0.6, "max_iou_loss": 0.02}),
     )
+    made.dataset()
     made.patch_set(FIRST_SET, windows=8, new=0)
     made.patch_set(SECOND_SET, windows=8, new=2)
     return made

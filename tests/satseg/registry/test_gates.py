@@ -1,23 +1,19 @@
 """The rules of a promotion."""
 
-import numpy as np
 import pytest
 
 from satseg.config.operation import PromotionConfig
-from satseg.errors import InterruptedRunError
-from satseg.models.interface import ModelDescription
-from satseg.registry import smoke
 from satseg.registry.gates import (
     above_all_positive,
+    calibrated,
     champion_does_not_fit,
     failures,
     floor,
     labelled,
-    not_worse,
     score_gates,
 )
-from satseg.registry.smoke import fault, sample_images
-from satseg.stages import EvaluateResult, Scores
+from satseg.registry.judge import Judgement
+from satseg.stages import EvaluateResult, Gate, Scores
 
 
 def scores(iou, all_positive=0.2, labelled_pixels=50):
@@ -62,25 +58,13 @@ def test_map_positive_everywhere_never_passes_with_margin_zero():
     assert not above_all_positive(result(0.61, all_positive=0.6), 0.2).passed
 
 
-def test_challenger_may_lose_exactly_the_allowed_iou():
-    challenger, champion = result(0.59, reference=0.59), result(0.60, reference=0.60)
-    assert not_worse(challenger, champion, "1", 0.01).passed
-    assert not not_worse(challenger, champion, "1", 0.009).passed
-
-
-def test_comparison_is_on_the_reference_blocks_only():
-    better_overall = result(0.8, reference=0.40)
-    gate = not_worse(better_overall, result(0.3, reference=0.60), "7", 0.05)
-    assert not gate.passed
-    assert gate.value == pytest.approx(-0.2)
-    assert gate.bound == -0.05
-    assert "IoU 0.400 against 0.600 of champion v7 on the reference test blocks of patch set set" in gate.evidence
-
-
-def test_comparison_falls_back_to_all_test_blocks():
-    gate = not_worse(result(0.5), result(0.4), "7", 0.0)
-    assert gate.passed
-    assert "there are no reference blocks" in gate.evidence
+@pytest.mark.parametrize(
+    ("error", "bound", "passed"), [(0.04, 0.05, True), (0.06, 0.05, False), (None, 0.05, False), (None, None, True)]
+)
+def test_calibration_error_is_held_against_its_bound(error, bound, passed):
+    gate = calibrated(error, bound)
+    assert gate.passed is passed
+    assert (gate.value, gate.bound) == (error, bound)
 
 
 def test_scores_without_labelled_pixels_do_not_count():
@@ -96,78 +80,31 @@ def test_champion_that_cannot_be_measured_does_not_block():
 
 def test_failures_name_the_gates_that_did_not_pass():
     gates = score_gates(result(0.1), PromotionConfig(min_iou=0.3, margin_over_all_positive=-1.0))
-    assert [gate.passed for gate in gates] == [True, False, True]
+    assert [gate.passed for gate in gates] == [True, False, True, True]
     assert failures(gates).startswith("floor: test IoU 0.100 must be at least 0.300")
 
 
-class Model:
-    """A model with one fixed answer for any images."""
-
-    def __init__(self, answer, **changes):
-        self.description = ModelDescription(
-            **{
-                "project": "houses",
-                "architecture": "linknet",
-                "backbone": "x",
-                "bands": ("red", "green", "blue"),
-                "dtype": "uint8",
-                "classes": ("building",),
-                "patch_px": 32,
-                "gsd_m": None,
-                "mean": (100.0, 100.0, 100.0),
-                "std": (300.0, 10.0, 10.0),
-                "dataset_version": "v1",
-                "patch_set": "set",
-            }
-            | changes
-        )
-        self.answer = answer
-
-    def predict(self, images):
-        return self.answer(images)
-
-
-def ones(images):
-    return np.ones((*images.shape[:3], 1), np.float32)
-
-
-def test_smoke_images_fit_the_model():
-    images = sample_images(Model(ones).description)
-    assert images.shape == (2, 32, 32, 3)
-    assert images.dtype == np.uint8
-    assert {0, 255} <= {*images[..., 0].ravel()}
-    assert sample_images(Model(ones, dtype="float32").description).dtype == np.float32
+def gate(passed=True, undecided=False):
+    return Gate(name="g", passed=passed, value=None, bound=None, evidence="", undecided=undecided)
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("gates", "auto", "unsure", "manual"),
     [
-        (ones, None),
-        (lambda images: ones(images)[:, ::2], r"shape (2, 16, 32, 1) instead of (2, 32, 32, 1)"),
-        (lambda images: ones(images) * np.nan, "NaN or infinite"),
-        (lambda images: ones(images) * 3, "1..3"),
+        ([gate()], "yes", "yes", "yes"),
+        ([gate(), gate(passed=False)], "no", "no", "no"),
+        ([gate(), gate(undecided=True)], "yes", "ask", "ask"),
+        ([gate(), gate(passed=False, undecided=True)], "no", "ask", "ask"),
+        ([gate(passed=False), gate(undecided=True)], "no", "no", "no"),
     ],
 )
-def test_smoke_names_what_is_wrong(answer, words):
-    found = fault(Model(answer))
-    assert found is None if words is None else words.replace("1..3", "3..3") in found
+def test_what_the_gates_say_under_each_kind_of_approval(gates, auto, unsure, manual):
+    judgement = Judgement("1", gates, None)
+    assert [judgement.says(approval) for approval in ("auto", "unsure", "manual")] == [auto, unsure, manual]
 
 
-def _raising(error):
-    def load(workspace, ref):
-        raise error
-
-    return load
-
-
-def test_model_that_does_not_load_is_a_failed_gate(monkeypatch):
-    monkeypatch.setattr(smoke, "load", _raising(ValueError("bad zip")))
-    gate = smoke.loads_and_predicts(None, None)
-    assert not gate.passed
-    assert gate.evidence == "ValueError: bad zip"
-
-
-def test_being_told_to_stop_is_not_the_models_fault(monkeypatch):
-    monkeypatch.setattr(smoke, "load", _raising(InterruptedRunError("SIGTERM")))
-    with pytest.raises(InterruptedRunError):
-        smoke.loads_and_predicts(None, None)
+def test_outcome_of_a_gate_stands_in_its_json_and_old_gates_are_read():
+    assert gate(undecided=True).model_dump(mode="json")["outcome"] == "not enough evidence"
+    old = {"name": "floor", "passed": False, "value": 0.1, "bound": 0.3, "evidence": "why"}
+    assert Gate.model_validate(old).outcome == "failed"
+    assert Gate.model_validate(Gate.model_validate(old).model_dump(mode="json")).outcome == "failed"
