@@ -13,6 +13,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from satseg_airflow import dag_params
 from satseg_airflow.defaults import project_dag
 from satseg_airflow.nights import NIGHT, NIGHT_TEMPLATES, SINCE, UNTIL
+from satseg_airflow.notifier import DriftNotifier
 from satseg_airflow.projects import projects
 from satseg_airflow.schedules import for_intervals
 from satseg_airflow.sensors.drift import DriftSensor
@@ -38,7 +39,12 @@ for project in projects():
         test = stage_task(project, "drift-test", night, task_id="test", scenes=scenes, trigger_rule="none_failed")
         report = stage_task(project, "drift-report", ["--night", NIGHT], task_id="report")
         sensor = DriftSensor(
-            task_id="drift_sensor", project=project.name, night=NIGHT, poke_interval=30, timeout=timedelta(hours=1)
+            task_id="drift_sensor",
+            project=project.name,
+            night=NIGHT,
+            poke_interval=30,
+            timeout=timedelta(hours=1),
+            on_success_callback=[DriftNotifier(project.name, NIGHT)] if project.drift.alert else [],
         )
         episode = stage_task(project, "drift-episode", ["--action", "open", "--night", NIGHT], task_id="open_episode")
         retrain = TriggerDagRunOperator(

@@ -16,6 +16,7 @@ from satseg.cli.app import (
     run_stage,
 )
 from satseg.stages import (
+    ConceptSpec,
     DriftEpisodeSpec,
     DriftProfileSpec,
     DriftReportSpec,
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
     drift.command("profile")(profile)
     drift.command("test")(test)
     drift.command("report")(report)
+    drift.command("concept")(concept)
     drift.command("status")(status)
     drift.command("episode")(episode)
     drift.command("show")(show)
@@ -77,9 +79,10 @@ def test(  # noqa: PLR0917 - options of a command
 ) -> None:
     """Compare a profiled night with the scenes the champion was trained on.
 
-    Kolmogorov-Smirnov distance per feature, null distribution by dealing whole scenes (or blocks) anew, Holm's
-    correction over the features and an effect floor. "No drift" ends with exit code 0, like drift. A night that was
-    decided on other scenes keeps its result (exit code 4); --force replaces it.
+    Kolmogorov-Smirnov distance per feature, and all features together; null distribution by dealing whole scenes (or
+    blocks) anew, earlier nights among them; a correction over all tests and an effect floor. Where the champion has
+    predicted the scenes, its predictions are compared too. "No drift" ends with exit code 0, like drift. A night that
+    was decided on other scenes keeps its result (exit code 4); --force replaces it.
 
     Example: `satseg drift test --night 2026-03-31`
     """
@@ -105,6 +108,28 @@ def report(
 
     what, workspace = project_and_workspace(project, overrides)
     run_stage(stage.run, DriftReportSpec(project=what, night=night), workspace, as_json, result)
+
+
+def concept(
+    scene: Annotated[
+        list[str] | None, typer.Option("--scene", metavar="ID", help="Only these scenes; repeatable.")
+    ] = None,
+    project: ProjectOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    result: ResultOption = None,
+) -> None:
+    """Measure the champion on scenes labelled since its training, and estimate its IoU where labels are missing.
+
+    Takes the maps that `satseg predict` has written. Concept drift: the IoU is lower than on the test blocks by more
+    than chance.
+
+    Example: `satseg drift concept --scene north_12`
+    """
+    from satseg.drift import concept as stage
+
+    what, workspace = project_and_workspace(project, overrides)
+    run_stage(stage.run, ConceptSpec(project=what, scenes=scene), workspace, as_json, result)
 
 
 def status(

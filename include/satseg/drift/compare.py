@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from satseg.config.project import ProjectConfig
-from satseg.drift.decision import Decision, decide
+from satseg.drift.gauge import write_gauge
+from satseg.drift.looks import PREDICTION_SHARE, Question, pixel_look, prediction_look
 from satseg.drift.nights import (
     PAGE_FILE,
+    PREDICTIONS_FILE,
     PROFILE_FILE,
     check_night,
     read_report,
@@ -17,14 +18,14 @@ from satseg.drift.nights import (
     tested_nights,
     write_report,
 )
+from satseg.drift.period import period_of, unseen
 from satseg.drift.profile import ProfileKind, read_profile, write_profile
-from satseg.drift.reference import Champion, champion_of, reference_profile
+from satseg.drift.reference import Champion, champion_of, in_season, reference_profile
+from satseg.drift.verdict import told
 from satseg.errors import ConfigurationError, NotFoundError
 from satseg.stages import DriftResult, DriftTestSpec
 from satseg.storage.atomic import exclusive, remove_stale_temps
 from satseg.storage.layout import Workspace
-
-FEATURES_NAMED = 3
 
 
 def run(spec: DriftTestSpec, workspace: Workspace) -> DriftResult:
@@ -45,10 +46,11 @@ def run(spec: DriftTestSpec, workspace: Workspace) -> DriftResult:
         earlier = None if spec.force else _decided_before(workspace, project, spec.night)
         if earlier is not None and set(earlier.scenes) != set(result.scenes):
             return _kept(earlier, night)
-        if not compared.empty:
-            write_profile(folder / PROFILE_FILE, compared, ProfileKind.of(project))
+        compared.write(folder, ProfileKind.of(project))
         (folder / PAGE_FILE).unlink(missing_ok=True)  # an older page would tell another result
         write_report(workspace, project.name, result)
+        if tested_nights(workspace, project.name)[-1] == spec.night:
+            write_gauge(workspace, project.name, result)
     return result
 
 
@@ -72,9 +74,21 @@ def _kept(earlier: DriftResult, night: pd.DataFrame) -> DriftResult:
     return earlier.model_copy(update={"message": message, "kept": True})
 
 
-def night_random(project: ProjectConfig, night: str) -> np.random.Generator:
-    """Return the source of randomness of a night, the same in every run."""
-    return np.random.default_rng([project.drift.seed, int(night.replace("-", ""))])
+@dataclass(frozen=True)
+class Compared:
+    """What of a night was compared: its patches, and what the champion predicts there."""
+
+    pixels: pd.DataFrame
+    predictions: pd.DataFrame | None = None
+
+    def write(self, folder: Path, kind: ProfileKind) -> None:
+        """Keep it for later nights and for the report."""
+        if not self.pixels.empty:
+            write_profile(folder / PROFILE_FILE, self.pixels, kind)
+        if self.predictions is not None:
+            write_profile(folder / PREDICTIONS_FILE, self.predictions, kind)
+        else:
+            (folder / PREDICTIONS_FILE).unlink(missing_ok=True)
 
 
 def compared_profiles(
@@ -93,10 +107,6 @@ def compared_profiles(
             f"`satseg drift test --night {result.night}` again."
         )
     return reference_profile(workspace, project, result.reference_version), night
-
-
-def _without(profile: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    return profile[~profile["checksum"].isin(set(other["checksum"]))]
 
 
 def _night_profile(workspace: Workspace, project: ProjectConfig, spec: DriftTestSpec) -> pd.DataFrame:
@@ -137,55 +147,62 @@ class _Comparison:
     night: str
     champion: Champion | None
 
-    def test(self, profile: pd.DataFrame) -> tuple[DriftResult, pd.DataFrame]:
-        """Return the result, and the part of the night's profile it rests on."""
+    def test(self, profile: pd.DataFrame) -> tuple[DriftResult, Compared]:
+        """Return the result, and the parts of the night's profile it rests on."""
         if profile.empty:
-            return _undecided(self.night, "no new scenes", "no new scenes to compare", []), profile
+            return _undecided(self.night, "no new scenes", "no new scenes to compare", []), Compared(profile)
         scenes, champion = sorted(_scenes_of(profile)), self.champion
         if champion is None:
             reason = (
                 f"{self.project.name} has no champion yet, so there is nothing to compare with; promote a model first"
             )
-            return _undecided(self.night, "not enough reference", reason, scenes), profile
+            return _undecided(self.night, "not enough reference", reason, scenes), Compared(profile)
         reference = reference_profile(self.workspace, self.project, champion.dataset_version)
         # what the champion learned from is the reference, however lately it came
-        new = _without(profile, reference)
+        new = unseen(profile, reference)
         if new.empty:
             reason = f"champion {champion.label} was trained on {', '.join(scenes)}"
-            return _undecided(self.night, "no new scenes", reason, [], champion), new
+            return _undecided(self.night, "no new scenes", reason, [], champion), Compared(new)
         if reference.empty:
             reason = f"{champion.dataset_version} holds no labelled scene"
-            return _undecided(self.night, "not enough reference", reason, scenes, champion), new
+            return _undecided(self.night, "not enough reference", reason, scenes, champion), Compared(new)
         known = sorted(_scenes_of(profile) - _scenes_of(new))
         warnings = [f"Left out, the champion was trained on them: {', '.join(known)}."] if known else []
-        return self._decided(reference, new, champion, warnings), new
+        reference, season = in_season(reference, self.night, self.project.drift.reference_season_days)
+        if reference.empty:
+            assert season is not None
+            return _undecided(self.night, "not enough reference", season, scenes, champion, warnings), Compared(new)
+        return self._decided(reference, new, champion, [*warnings, *([season] if season else [])])
 
     def _decided(
         self, reference: pd.DataFrame, new: pd.DataFrame, champion: Champion, warnings: list[str]
-    ) -> DriftResult:
-        project, night, scenes = self.project, self.night, sorted(_scenes_of(new))
-        random = night_random(project, night)
-        decision = decide(reference, new, ProfileKind.of(project).features, project.drift, random)
-        warnings = [*warnings, *decision.warnings]
-        if decision.permuted is None:
-            return _undecided(night, "not enough reference", decision.explanation, scenes, champion, warnings)
-        return DriftResult(
-            message=_message(night, decision, project.drift.min_effect),
-            warnings=warnings,
-            night=night,
-            verdict="drift" if decision.drifted else "no drift",
-            drifted=decision.drifted,
-            p_value=min(feature.p_adjusted for feature in decision.features),
-            features=decision.features,
-            scenes=scenes,
-            reference_version=champion.dataset_version,
-            champion=champion.label,
-            permuted=decision.permuted,
-            correction=decision.correction,
-            false_alarm_bound=decision.false_alarm_bound,
-            reference_scenes=int(reference["scene"].nunique()),
-            patches={"reference": len(reference), "night": len(new)},
+    ) -> tuple[DriftResult, Compared]:
+        scenes = sorted(_scenes_of(new))
+        period = period_of(self.workspace, self.project, self.night, champion.label)
+        question = Question(self.workspace, self.project, self.night, champion, period)
+        predicted = prediction_look(question, reference, new) if self.project.drift.predictions else None
+        both = not isinstance(predicted, str) and predicted is not None
+        pixels = pixel_look(question, reference, new, 1 - PREDICTION_SHARE if both else 1.0)
+        warnings = [*warnings, *pixels.warnings]
+        if isinstance(predicted, str):
+            warnings.append(f"Predictions were not tested: {predicted.removesuffix('.')}.")
+        if pixels.permuted is None:
+            reason = pixels.explanation
+            return _undecided(self.night, "not enough reference", reason, scenes, champion, warnings), Compared(new)
+        looks = [pixels] if isinstance(predicted, str) or predicted is None else [pixels, predicted[0]]
+        table = None if isinstance(predicted, str) or predicted is None else predicted[1]
+        result = told(self.project, self.night, looks, period)
+        result = result.model_copy(
+            update={
+                "warnings": warnings,
+                "scenes": scenes,
+                "reference_version": champion.dataset_version,
+                "champion": champion.label,
+                "reference_scenes": int(reference["scene"].nunique()),
+                "patches": {"reference": len(reference), "night": len(new)},
+            }
         )
+        return result, Compared(new, table)
 
 
 def _undecided(  # noqa: PLR0917 - one call per reason
@@ -209,20 +226,3 @@ def _undecided(  # noqa: PLR0917 - one call per reason
             "champion": champion.label if champion else None,
         }
     )
-
-
-def _message(night: str, decision: Decision, min_effect: float) -> str:
-    moved = [feature for feature in decision.features if feature.drifted]
-    how = f"{decision.explanation}; {decision.correction} over {len(decision.features)} features"
-    held_back = ""
-    if decision.held_back:
-        held_back = f" {decision.held_back} features differ, but no further than the scenes differ among themselves."
-    if not moved:
-        largest = max(decision.features, key=lambda feature: feature.distance)
-        return (
-            f"Night {night}: no drift. Largest distance {largest.distance:.2f} ({largest.feature}, adjusted p "
-            f"{largest.p_adjusted:.3g}; distances below {min_effect:g} never count).{held_back} {how}."
-        )
-    named = "; ".join(feature.change for feature in moved[:FEATURES_NAMED])
-    more = f" and {len(moved) - FEATURES_NAMED} more features" if len(moved) > FEATURES_NAMED else ""
-    return f"Night {night}: DRIFT. {named[0].upper()}{named[1:]}{more}.{held_back} {how}."

@@ -9,12 +9,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from satseg.datasets.catalog import SceneRecord
+from satseg.stages import DriftResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 REFERENCE_COLOUR, NIGHT_COLOUR, GREY = "#4477aa", "#cc6611", "#666666"
+VERDICT_COLOURS = {
+    "drift": "#b3261e",
+    "no drift": "#2e7d32",
+    "not enough reference": "#999999",
+    "no new scenes": "#cccccc",
+}
 COLUMNS = 4
 SCENES_DRAWN = 8
 
@@ -87,6 +94,38 @@ def places(reference: pd.DataFrame, night: pd.DataFrame, feature: str) -> bytes:
         bar.set_label("% of the reference below", fontsize=8)
         bar.ax.tick_params(labelsize=7)
     return _png(figure)
+
+
+def trends(nights: Sequence[DriftResult]) -> bytes:
+    """Draw night by night how far the farthest feature is away, and how far below its level the p-value lies."""
+    figure = _figure(12, 4.2)
+    above, below = figure.subplots(2, 1, sharex=True)
+    places = np.arange(len(nights))
+    farthest = [max((test.distance for test in night.features), default=np.nan) for night in nights]
+    surprise = [_surprise(night) for night in nights]
+    colours = [VERDICT_COLOURS[night.verdict] for night in nights]
+    for axes, values, label in ((above, farthest, "largest distance"), (below, surprise, "level / p-value")):
+        axes.plot(places, values, color=GREY, linewidth=0.8, zorder=1)
+        axes.scatter(places, values, c=colours, s=28, zorder=2)
+        axes.set_ylabel(label, fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.25)
+    above.set_ylim(0, 1.02)
+    below.set_yscale("log")
+    below.axhline(1.0, color=VERDICT_COLOURS["drift"], linestyle="--", linewidth=1.0)
+    for place, before, after in zip(places[1:], nights, nights[1:], strict=False):
+        if before.champion != after.champion:  # another reference
+            for axes in (above, below):
+                axes.axvline(place - 0.5, color=GREY, linestyle=":", linewidth=1.0)
+    shown = places[:: max(1, len(nights) // 12)]
+    below.set_xticks(shown, [nights[place].night for place in shown], rotation=30, ha="right")
+    return _png(figure)
+
+
+def _surprise(night: DriftResult) -> float:
+    if not night.p_value or night.level is None:
+        return float("nan")
+    return night.level / night.p_value
 
 
 def _place(axes: "Axes", patches: pd.DataFrame, feature: str, ordered: NDArray[np.float64]) -> Any:

@@ -12,6 +12,7 @@ from satseg.storage.atomic import write_json
 from satseg.storage.layout import Workspace
 
 PROFILE_FILE = "profile.parquet"
+PREDICTIONS_FILE = "predictions.parquet"
 REPORT_FILE = "report.json"
 PAGE_FILE = "report.html"
 _NIGHT = re.compile(r"\d{4}-\d{2}-\d{2}")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 CHUNK_ELEMENTS = 50_000  # so that a chunk stays in the processor cache
 TIE_TOLERANCE = 1e-9
+GRID = 128
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,35 @@ def ks_distances(
     return distances
 
 
-def p_values(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+def ks_on_grid(values: NDArray[np.floating], units: NDArray[np.intp], night: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return Kolmogorov-Smirnov distances looked at in 128 places of each feature: fast for many assignments.
+
+    The places are quantiles of both sides together, the same under every assignment, so p-values stay exact; each
+    distance is at most 1/128 of the patches below that of `ks_distances`. Arguments and result are those of it.
+    """
+    count, features = values.shape
+    of_unit = np.bincount(units, minlength=night.shape[1]).astype(np.float32)
+    chosen = night.astype(np.float32)
+    on_night = (chosen @ of_unit)[:, None]
+    distances = np.empty((night.shape[0], features), np.float32)
+    places = np.unique(np.linspace(0, count - 1, min(GRID, count)).round().astype(np.intp))
+    for feature in range(features):
+        order = np.argsort(values[:, feature], kind="stable")
+        ordered = values[order, feature]
+        # a distribution function may be compared only after the last of equal values
+        last = np.unique(np.searchsorted(ordered, ordered[places], side="right") - 1)
+        cell = np.empty(count, np.intp)
+        cell[order] = np.searchsorted(last, np.arange(count), side="left")
+        counts = np.zeros((night.shape[1], last.size + 1), np.float32)
+        np.add.at(counts, (units, cell), 1.0)
+        below = np.cumsum(counts[:, : last.size], axis=1)
+        seen = chosen @ below
+        gap = seen / on_night - (below.sum(axis=0) - seen) / (count - on_night)
+        distances[:, feature] = np.abs(gap).max(axis=1)
+    return distances
+
+
+def p_values(distances: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return the (F,) permutation p-values of row 0 of (P, F) distances, itself counted (so never 0)."""
     p: NDArray[np.float64] = (distances >= distances[0] - TIE_TOLERANCE).mean(axis=0)
     return p

@@ -21,7 +21,7 @@ from satseg.stages import DriftProfileResult, DriftProfileSpec
 from satseg.storage.atomic import replacing_file
 from satseg.storage.layout import Workspace
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # raise it when the same scene gives other columns or values
 METADATA_KEY = b"satseg.drift_profile"
 PATCHES_PER_READ = 32
 
@@ -86,8 +86,9 @@ def profile_scene(record: SceneRecord, kind: ProfileKind, max_nodata_fraction: f
     """Describe all patches of a scene, reading a few patches at a time.
 
     Returns:
-        One row per patch: scene, checksum, block ("row_column" of the block), row, col (pixels), nodata_fraction,
-        and the float32 features of the kind. Patches with more nodata are left out.
+        One row per patch: scene, checksum, taken (date of acquisition, empty where unknown), ingested (time), sensor,
+        gsd_m, block ("row_column" of the block), row, col (pixels), nodata_fraction, and the float32 features of the
+        kind. Patches with more nodata are left out.
 
     Raises:
         BadDataError: the scene has another number of bands than the project.
@@ -103,9 +104,25 @@ def profile_scene(record: SceneRecord, kind: ProfileKind, max_nodata_fraction: f
     profile = pd.DataFrame([row[:4] for row in rows], columns=columns)
     values = np.asarray([row[4] for row in rows], np.float32).reshape(len(rows), len(kind.features))
     profile[list(kind.features)] = values
-    profile.insert(0, "checksum", record.checksum)
-    profile.insert(0, "scene", record.id)
-    return profile.astype({"scene": "str", "checksum": "str", "block": "str", "row": "int64", "col": "int64"})
+    told = _told(record)
+    for place, (name, value) in enumerate(told.items()):
+        profile.insert(place, name, value)
+    texts = dict.fromkeys(("scene", "checksum", "taken", "ingested", "sensor", "block"), "str")
+    return profile.astype({**texts, "gsd_m": "float64", "row": "int64", "col": "int64"})
+
+
+def _told(record: SceneRecord) -> dict[str, Any]:
+    """Return what is the same for all patches of a scene."""
+    about = record.item.get("properties", {})
+    dated = about.get("satseg:datetime_is") == "acquisition"
+    return {
+        "scene": record.id,
+        "checksum": record.checksum,
+        "taken": str(about["datetime"])[:10] if dated and about.get("datetime") else "",
+        "ingested": record.ingested_at.isoformat(),
+        "sensor": str(about.get("platform") or ", ".join(about.get("instruments", [])) or ""),
+        "gsd_m": float("nan") if record.gsd_m is None else record.gsd_m,
+    }
 
 
 def _described(
@@ -166,7 +183,15 @@ def read_profile(path: Path, kind: ProfileKind) -> pd.DataFrame | None:
     except (OSError, pa.ArrowException, ValueError) as error:
         raise BadDataError(f"Profile {path} cannot be read ({error}). Remove it and profile again.") from error
     if stored != json.loads(json.dumps(asdict(kind))):
-        say(f"{path.name} was made with other drift settings ({stored or 'unknown'}).")
+        say(f"{path.name} is not used: {_difference(stored, kind)}. It is made anew where its scene is there.")
         return None
     frame: pd.DataFrame = table.to_pandas()
     return frame
+
+
+def _difference(stored: dict[str, Any], kind: ProfileKind) -> str:
+    wanted = json.loads(json.dumps(asdict(kind)))
+    if stored.get("schema_version") != wanted["schema_version"]:
+        return f"it has schema {stored.get('schema_version', 'unknown')}, this satseg writes {wanted['schema_version']}"
+    parts = [f"{key} is {stored.get(key)}, now {value}" for key, value in wanted.items() if stored.get(key) != value]
+    return f"it was made with other settings ({'; '.join(parts)})"

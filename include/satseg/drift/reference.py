@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from satseg.config.project import ProjectConfig
@@ -16,6 +17,8 @@ from satseg.storage.layout import Workspace
 from satseg.tracking.models import alias_version, resolve_model
 from satseg.tracking.runs import get_run
 
+YEAR_DAYS = 365
+
 
 @dataclass(frozen=True)
 class Champion:
@@ -23,6 +26,8 @@ class Champion:
 
     label: str
     dataset_version: str
+    patch_set: str | None = None
+    run_id: str | None = None
 
 
 def champion_of(workspace: Workspace, project: str) -> Champion | None:
@@ -34,13 +39,14 @@ def champion_of(workspace: Workspace, project: str) -> Champion | None:
     if alias_version(workspace, project, "champion") is None:
         return None
     model = resolve_model(workspace, project, "champion")
-    version = get_run(workspace, model.run_id).tags.get("satseg.dataset_version")
+    tags = get_run(workspace, model.run_id).tags
+    version = tags.get("satseg.dataset_version")
     if not version:
         raise BadDataError(
             f"Run {model.run_id} of champion {model.label} has no tag satseg.dataset_version: drift has no "
             "reference. Promote a model trained by `satseg train`."
         )
-    return Champion(model.label, version)
+    return Champion(model.label, version, tags.get("satseg.patch_set"), model.run_id)
 
 
 def reference_profile(workspace: Workspace, project: ProjectConfig, dataset_version: str) -> pd.DataFrame:
@@ -68,6 +74,31 @@ def reference_profile(workspace: Workspace, project: ProjectConfig, dataset_vers
         )
         write_profile(merged, profile, kind)
         return profile
+
+
+def records_of(workspace: Workspace, project: str, version: str | None) -> dict[str, SceneRecord]:
+    """Return the scenes of a dataset version, None for the newest, by the checksum of their pixels."""
+    return {record.checksum: record for record in open_version(workspace, project, version).scenes}
+
+
+def in_season(reference: pd.DataFrame, night: str, days: int | None) -> tuple[pd.DataFrame, str | None]:
+    """Return the reference's scenes taken in the season of a night, and words when that left some out.
+
+    Args:
+        reference: Profile rows with a column `taken` (ISO date, empty where the source does not say).
+        night: YYYY-MM-DD.
+        days: Largest distance in days of the year, across New Year too; None takes all.
+    """
+    if days is None or reference.empty:
+        return reference, None
+    taken = pd.to_datetime(reference["taken"].replace("", None), format="%Y-%m-%d", errors="coerce")
+    apart = (taken.dt.dayofyear - pd.Timestamp(night).dayofyear).abs()
+    kept = reference[np.minimum(apart, YEAR_DAYS - apart) <= days]
+    everything, left, undated = (
+        frame["scene"].nunique() for frame in (reference, kept, reference[reference["taken"] == ""])
+    )
+    words = f"Season: {left} of {everything} reference scenes were taken within {days} days of the year of {night}"
+    return kept, f"{words}{f'; {undated} have no date' if undated else ''}."
 
 
 def _stored(path: Path, kind: ProfileKind) -> pd.DataFrame | None:

@@ -14,7 +14,7 @@ from satseg.datasets.catalog import SceneRecord, open_version
 from satseg.drift import figures, status
 from satseg.drift.compare import compared_profiles
 from satseg.drift.examples import Example, side_by_side
-from satseg.drift.nights import PAGE_FILE, REPORT_FILE, read_report, write_report
+from satseg.drift.nights import PAGE_FILE, REPORT_FILE, read_report, tested_nights, write_report
 from satseg.drift.permutation import ks_distances
 from satseg.drift.profile import ProfileKind
 from satseg.errors import TemporaryError
@@ -23,6 +23,7 @@ from satseg.storage.atomic import exclusive, write_text
 from satseg.storage.layout import Workspace
 
 REFERENCE_LISTED = 12
+NIGHTS_DRAWN = 60
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def _evidence(workspace: Workspace, project: ProjectConfig, result: DriftResult)
     old = _by_checksum(workspace, project.name, result.reference_version, reference)
     new = _by_checksum(workspace, project.name, None, night)
     pictures = {
+        "trends": figures.trends(_nights_until(workspace, project.name, result)),
         "distributions": figures.distributions(reference, night, names, drifted),
         "places": figures.places(reference, night, names[0]),
     }
@@ -98,6 +100,11 @@ def _evidence(workspace: Workspace, project: ProjectConfig, result: DriftResult)
             {"scene": str(scene), "patches": len(rows)} for scene, rows in reference.groupby("scene", sort=True)
         ],
     )
+
+
+def _nights_until(workspace: Workspace, project: str, result: DriftResult) -> list[DriftResult]:
+    before = [night for night in tested_nights(workspace, project) if night < result.night][-NIGHTS_DRAWN + 1 :]
+    return [*(read_report(workspace, project, night) for night in before), result]
 
 
 def _by_checksum(
@@ -136,14 +143,16 @@ def _log(workspace: Workspace, project: str, result: DriftResult, page: Path, pi
     tags = {"satseg.kind": "drift", "satseg.night": result.night}
     told = {
         "satseg.verdict": result.verdict,
+        "satseg.drift_kinds": ", ".join(result.kinds),
         "satseg.reference_version": result.reference_version or "",
         "satseg.champion": result.champion or "",
     }
     metrics = {"drifted": float(result.drifted), "p_value": float(result.p_value or 0.0)}
-    for feature in result.features:
-        metrics[f"distance_{feature.feature}"] = feature.distance
-        metrics[f"p_adjusted_{feature.feature}"] = feature.p_adjusted
-        metrics[f"shift_{feature.feature}"] = feature.shift
+    for test in (*result.features, *result.predictions, *result.together):
+        name = test.feature.replace(" ", "_")
+        metrics[f"distance_{name}"] = test.distance
+        metrics[f"p_adjusted_{name}"] = test.p_adjusted
+        metrics[f"shift_{name}"] = test.shift
     with tempfile.TemporaryDirectory(prefix="satseg-drift-") as folder:
         files = {page: "", page.with_name(REPORT_FILE): ""}
         for name, png in pictures.items():

@@ -56,7 +56,9 @@ def test_two_reference_scenes_tell_quiet_copies_from_hazed_ones(world) -> None:
     assert result_of(world, quiet).verdict == "no drift"
     result = result_of(world, hazed, night="2026-04-01")
     assert result.verdict == "drift"
+    assert result.earlier_nights == []  # the quiet night tells nothing about how towns differ
     assert result.false_alarm_bound == pytest.approx(1 / 3)
+    assert result.period_bound == 1.0  # nothing is promised for 30 such nights, and the report says so
     assert "blocks were dealt anew" in result.warnings[0]
 
 
@@ -141,7 +143,7 @@ def test_too_small_scenes_are_not_enough_reference_never_a_silent_pass(world) ->
     world.add("old", world.town(0, 64), labelled=True)
     result = result_of(world, [world.add("new", np.full((64, 64, 3), 250, np.uint8))])
     assert (result.verdict, result.drifted) == ("not enough reference", False)
-    assert "1 reference and 1 new blocks" in result.message
+    assert "1 known and 1 new blocks" in result.message
 
 
 def test_chosen_scenes_alone_are_tested_and_unprofiled_ones_are_named(world) -> None:

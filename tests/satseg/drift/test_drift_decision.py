@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from satseg.config.operation import DriftConfig
+from satseg.config.drift import DriftConfig
 from satseg.drift.decision import decide
 
 FEATURES = ("mean_red", "std_red", "gradient_mean")
@@ -22,45 +22,61 @@ def profile_of(
     return pd.DataFrame(rows, columns=["scene", "block", *FEATURES])
 
 
-def decided(reference: pd.DataFrame, night: pd.DataFrame, seed: int = 0, **drift: float):
-    return decide(reference, night, FEATURES, DriftConfig(**drift), np.random.default_rng(seed))  # type: ignore[arg-type]
+def decided(reference: pd.DataFrame, night: pd.DataFrame, seed: int = 0, level: float = 0.05, **drift):
+    return decide(reference, night, FEATURES, DriftConfig(**drift), level, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize(
-    ("reference", "night", "permuted", "correction", "bound"),
+    ("reference", "night", "permuted", "bound"),
     [
-        (10, 3, "scenes", "Holm", 0.05),  # 286 ways: 3/286 <= 0.05
-        (6, 2, "scenes", "step-down maxT", 0.05),  # 28 ways: 3/28 > 0.05 but 1/28 is not
-        (4, 1, "blocks", "Holm", 1 / 5),  # 5 ways
-        (2, 2, "blocks", "Holm", 1 / 3),  # 6 ways, each distance twice
-        (1, 1, "blocks", "Holm", 1.0),
+        (10, 3, "scenes", 0.05),  # 286 ways
+        (6, 2, "scenes", 0.05),  # 28 ways
+        (4, 1, "blocks", 1 / 5),  # 5 ways
+        (2, 2, "blocks", 1 / 3),  # 6 ways, each distance twice
+        (1, 1, "blocks", 1 / 3),  # the blocks of the one scene lie in two of its quarters
     ],
 )
 def test_whole_scenes_are_dealt_wherever_their_number_allows(
-    reference: int, night: int, permuted: str, correction: str, bound: float
+    reference: int, night: int, permuted: str, bound: float
 ) -> None:
     rng = np.random.default_rng(0)
     decision = decided(profile_of(rng, reference), profile_of(rng, night, name="n"))
-    assert (decision.permuted, decision.correction) == (permuted, correction)
-    assert decision.false_alarm_bound == pytest.approx(bound)
+    assert decision.permuted == permuted
+    assert decision.bound == pytest.approx(bound)
     assert bool(decision.warnings) == (permuted == "blocks")
+
+
+@pytest.mark.parametrize("correction", ["holm", "benjamini-hochberg"])
+def test_the_other_corrections_need_finer_p_values_so_that_one_feature_can_alarm(correction: str) -> None:
+    rng = np.random.default_rng(0)
+    old, new = profile_of(rng, 10), profile_of(rng, 3, shift=9, name="n")
+    assert decided(old, new, correction=correction).permuted == "scenes"  # 4/286 <= 0.05
+    assert decided(profile_of(rng, 6), profile_of(rng, 2, name="n"), correction=correction).permuted == "blocks"
+    assert decided(old, new, correction=correction).drifted
+
+
+def test_a_strict_project_does_not_fall_back_to_blocks() -> None:
+    rng = np.random.default_rng(0)
+    decision = decided(profile_of(rng, 4), profile_of(rng, 1, shift=50, name="n"), units="scenes")
+    assert decision.permuted is None and not decision.drifted
+    assert "4 known and 1 new scenes" in decision.explanation and "With 19 known scenes" in decision.explanation
 
 
 def test_too_few_blocks_are_not_enough_reference_and_the_message_says_what_is_missing() -> None:
     rng = np.random.default_rng(0)
     decision = decided(profile_of(rng, 1, 4), profile_of(rng, 1, 1, shift=50, name="n"))
     assert decision.permuted is None and not decision.drifted
-    assert "4 reference and 1 new blocks" in decision.explanation
-    assert "0.2" in decision.explanation and "0.017" in decision.explanation
+    assert "4 known and 1 new blocks of 256 px" in decision.explanation
+    assert "0.2; 0.05 is needed" in decision.explanation and "With 19 known blocks" in decision.explanation
 
 
 def test_too_few_permutations_for_the_rate_name_the_setting_and_a_value_that_works() -> None:
     rng = np.random.default_rng(0)
     reference, night = profile_of(rng, 3, 30), profile_of(rng, 1, 30, shift=9, name="n")
-    decision = decided(reference, night, permutations=99, false_alarm_rate=0.005)
+    decision = decided(reference, night, permutations=99, level=0.005)
     assert decision.permuted is None
-    assert "drift.permutations=99" in decision.explanation and "600" in decision.explanation
-    assert decided(reference, night, permutations=600, false_alarm_rate=0.005).drifted
+    assert "drift.permutations=99" in decision.explanation and "200" in decision.explanation
+    assert decided(reference, night, permutations=200, level=0.005).drifted
 
 
 @pytest.mark.parametrize(("reference", "night"), [(10, 3), (6, 2), (4, 1), (2, 2), (1, 1)])
@@ -84,7 +100,7 @@ def test_a_significant_but_small_distance_is_no_drift() -> None:
 def test_scenes_that_differ_by_nature_alarm_no_more_often_than_stated(reference: int, night: int, bound: float) -> None:
     """Towns are brighter or darker as wholes, the new ones as the old ones: blocks alone would alarm nearly always."""
     rng, nights = np.random.default_rng(3), 80
-    alarms = 0
+    alarms = 0.0
     for _ in range(nights):
         old = profile_of(rng, reference, between=1.0)
         alarms += decided(old, profile_of(rng, night, between=1.0, name="n"), permutations=99).drifted
@@ -110,8 +126,38 @@ def test_features_with_one_value_are_not_counted() -> None:
 
 
 def test_very_many_patches_are_thinned_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("satseg.drift.decision.MAX_PATCHES", 300)
+    monkeypatch.setattr("satseg.drift.units.MAX_PATCHES", 300)
     rng = np.random.default_rng(6)
     decision = decided(profile_of(rng, 6, 12), profile_of(rng, 2, 12, shift=6, name="n"))
     assert decision.drifted
     assert "300 of 384 patches" in decision.warnings[0]
+
+
+def test_a_combination_that_no_scene_shows_is_found_though_each_feature_alone_is_usual() -> None:
+    rng = np.random.default_rng(7)
+
+    def towns(count: int, apart: float, name: str) -> pd.DataFrame:
+        frame = profile_of(rng, count, name=name)
+        level = rng.normal(0, 3, count).repeat(len(frame) // count)
+        frame["mean_red"] += level + apart
+        frame["std_red"] += level - apart
+        return frame
+
+    decision = decided(towns(40, 0.0, "r"), towns(4, 1.2, "n"), level=0.03)
+    assert not any(feature.drifted for feature in decision.features)
+    assert decision.together is not None and decision.together.drifted
+    assert "combination" in decision.together.change
+    assert not decided(towns(40, 0.0, "r"), towns(4, 0.0, "n"), level=0.03).drifted
+
+
+def test_earlier_nights_join_the_null_distribution_but_not_the_distances() -> None:
+    rng = np.random.default_rng(8)
+    old, new = profile_of(rng, 6), profile_of(rng, 2, shift=3, name="n")
+    earlier = profile_of(rng, 3, shift=3, name="e")
+    config = DriftConfig()
+    alone = decide(old, new, FEATURES, config, 0.05, np.random.default_rng(0))
+    joined = decide(old, new, FEATURES, config, 0.05, np.random.default_rng(0), earlier)
+    assert "9 known" in joined.explanation and "6 known" in alone.explanation
+    distance = {one.feature: one.distance for one in alone.features}
+    assert {one.feature: one.distance for one in joined.features} == distance
+    assert alone.drifted and not joined.drifted

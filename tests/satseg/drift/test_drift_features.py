@@ -1,8 +1,9 @@
 import cv2
 import numpy as np
 import pytest
+from scipy import stats
 
-from satseg.drift.features import feature_names, patch_features, spectral_slope
+from satseg.drift.features import feature_names, kind_of, patch_features, spectrum
 from satseg.drift.words import change_in_words, shift_in_iqr
 
 RGB = ("red", "green", "blue")
@@ -63,7 +64,7 @@ def test_spectral_slope_recovers_a_known_power_law() -> None:
     radius = np.hypot(np.fft.fftfreq(128)[:, None], np.fft.rfftfreq(128)[None, :])
     radius[0, 0] = np.inf
     slopes = [
-        spectral_slope(np.fft.irfft2(np.exp(2j * np.pi * rng.random(radius.shape)) / radius).astype(np.float32))
+        spectrum(np.fft.irfft2(np.exp(2j * np.pi * rng.random(radius.shape)) / radius).astype(np.float32))[0]
         for _ in range(10)
     ]
     assert np.mean(slopes) == pytest.approx(-2.0, abs=0.2)  # amplitude 1/f is power 1/f²
@@ -71,14 +72,44 @@ def test_spectral_slope_recovers_a_known_power_law() -> None:
 
 def test_spectral_slope_does_not_depend_on_the_unit_of_the_pixels(patch: np.ndarray) -> None:
     counts = patch[..., 0].astype(np.float32)
-    assert spectral_slope(counts / 1e6) == pytest.approx(spectral_slope(counts), rel=1e-3)
+    assert spectrum(counts / 1e6) == pytest.approx(spectrum(counts), rel=1e-3)
+
+
+def test_spectral_entropy_tells_one_wave_from_white_noise() -> None:
+    wave = np.sin(np.arange(64) * 2 * np.pi / 8)[None, :].repeat(64, 0).astype(np.float32)
+    noise = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    assert spectrum(wave)[1] < 0.3
+    assert 0.8 < spectrum(noise)[1] <= 1.0
+
+
+@pytest.mark.parametrize("deviation", [3.0, 10.0])
+def test_noise_level_is_the_noise_and_not_the_roofs(deviation: float) -> None:
+    roofs = np.zeros((128, 128))
+    roofs[20:60, 30:90] = 90
+    noise = np.random.default_rng(0).normal(0, deviation, (128, 128))
+    values = described((80 + roofs + noise)[..., None].astype(np.float32), bands=("pan",))
+    assert values["noise_level"] == pytest.approx(deviation, rel=0.08)
+
+
+def test_skewness_and_shares_equal_their_definitions(patch: np.ndarray) -> None:
+    values = described(patch)
+    luminance = patch.astype(float) @ np.array([0.299, 0.587, 0.114])
+    assert values["luminance_skewness"] == pytest.approx(stats.skew(luminance.ravel()), rel=1e-3)
+    assert values["luminance_p50"] == pytest.approx(np.median(luminance), rel=1e-4)
+    means = patch.reshape(-1, 3).mean(axis=0)
+    assert [values[f"share_{band}"] for band in RGB] == pytest.approx(list(means / means.sum()), rel=1e-5)
+
+
+def test_every_feature_is_of_one_kind() -> None:
+    assert kind_of("noise_level") == "texture"
+    assert kind_of("share_red") == kind_of("mean_nir") == "radiometric"
 
 
 @pytest.mark.parametrize("value", [0, 90, 255])
 def test_a_constant_patch_gives_finite_features(value: int) -> None:
     values = described(np.full((32, 32, 3), value, np.uint8))
     assert np.isfinite(list(values.values())).all()
-    assert values["spectral_slope"] == 0
+    assert values["spectral_slope"] == values["spectral_entropy"] == values["luminance_skewness"] == 0
     assert values["saturated_fraction"] == (value == 255)
 
 

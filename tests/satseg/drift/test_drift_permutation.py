@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from satseg.drift.permutation import deal, ks_distances, p_values, smallest_p_value
+from satseg.drift.permutation import GRID, deal, ks_distances, ks_on_grid, p_values, smallest_p_value
 
 
 @pytest.mark.parametrize("decimals", [None, 1], ids=["continuous", "many ties"])
@@ -94,3 +94,17 @@ def test_block_permutation_keeps_its_rate_where_the_patchwise_test_alarms() -> N
         within = 3 * np.sqrt(level * (1 - level) / nights)
         assert abs((p_block <= level).mean() - level) <= within
     assert (p_patch <= 0.05).mean() > 0.6
+
+
+@pytest.mark.parametrize(("patches", "decimals"), [(60, None), (60, 1), (4000, None), (4000, 1)])
+def test_the_grid_gives_the_distances_up_to_its_step(patches: int, decimals: int | None) -> None:
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=(patches, 3)).astype(np.float32)
+    if decimals is not None:
+        values = values.round(decimals)
+    units = np.arange(patches) % 12
+    night = deal(np.arange(12) >= 9, 50, rng).night
+    exact, fast = ks_distances(values, units, night), ks_on_grid(values, units, night)
+    step = 0 if patches <= GRID else patches / GRID / (patches / 4)
+    assert (fast <= exact + 1e-6).all()
+    assert (fast >= exact - step - 1e-6).all()

@@ -44,11 +44,13 @@ def test_drifted_night_is_told_in_words_and_pictures_of_its_own(world, unlogged)
     page = drawn(world)
     assert "The new scenes have drifted" in page
     assert "less contrast in red" in page and "IQR" in page
+    assert "Kind: radiometric" in page and "Severity: severe" in page
+    assert "all features together" in page and "30" in page
     assert "1 of the latest 1 counted nights drifted; 2 of 3 nights are needed" in page
     assert "new_10" in page and "old_1" in page
-    assert page.count("data:image/png;base64,") == 3 + 2 * 4  # distributions, places, map; four patches of each side
+    assert page.count("data:image/png;base64,") == 4 + 2 * 4  # nights, distributions, places, map; patches
     assert not re.search(r"https?:|src=\"(?!data:)|@import|<script|<link", page)  # nothing from outside
-    assert set(unlogged[0]) == {"distributions", "places", "map"}
+    assert set(unlogged[0]) == {"trends", "distributions", "places", "map"}
 
 
 def test_quiet_night_says_no_drift(world, unlogged, undrawn) -> None:
@@ -101,7 +103,11 @@ def test_page_is_written_while_the_model_registry_is_down(world, undrawn, monkey
         raise TemporaryError("MLflow at http://nowhere does not answer")
 
     world.project = world.project.model_copy(
-        update={"drift": world.project.drift.model_copy(update={"confirm": ConfirmConfig(nights=1, of=1)})}
+        update={
+            "drift": world.project.drift.model_copy(
+                update={"confirm": ConfirmConfig(nights=1, of=1), "quiet_nights": 1}
+            )
+        }
     )
     world.add_towns(range(2), labelled=True)
     night_of(world, world.add_towns(range(10, 12), False, lambda pixels: 0.5 * pixels + 110))
