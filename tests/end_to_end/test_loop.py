@@ -37,7 +37,7 @@ training: {backbone: resnet18, epochs: 3, steps_per_epoch: 4, batch_size: 4}
 retraining: {epochs: 1}
 promotion: {min_iou: 0.0, max_iou_loss: 1.0, margin_over_all_positive: -1.0}
 inference: {window_px: 128}
-drift: {patch_px: 64, permutations: 299, confirm: {nights: 1, of: 1}}
+drift: {patch_px: 64, permutations: 299, confirm: {nights: 1, of: 1}, quiet_nights: 1}
 """
 
 

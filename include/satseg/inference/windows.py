@@ -160,7 +160,7 @@ def read_strips(source: RowSource, grid: WindowGrid) -> Generator[Strip]:
         pixels = np.concatenate([pixels[low - first :], new_pixels])
         valid = np.concatenate([valid[low - first :], new_valid])
         first, last = low, max(high, last)
-        if high - low == grid.window_px:  # no row is seen twice, so a view is enough
+        if (np.diff(wanted) == 1).all():  # nothing is mirrored, so a view is enough
             yield Strip(row, pixels[: grid.window_px], valid[: grid.window_px])
         else:
             yield Strip(row, pixels[wanted - first], valid[wanted - first])

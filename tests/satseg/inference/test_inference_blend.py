@@ -74,6 +74,12 @@ def test_streamed_blending_equals_the_whole_scene_in_memory(  # noqa: PLR0917 - 
     np.testing.assert_allclose(blended, whole_scene_reference(pixels, window_px, overlap), atol=1e-5)
 
 
+def test_a_last_strip_that_is_all_mirror_image_but_for_one_row() -> None:
+    pixels = np.arange(129, dtype=np.float32)[:, None, None]
+    last = list(read_strips(ArrayRows(pixels), plan_windows(129, 1, 32, 0.0)))[-1]
+    assert last.images[:, 0, 0].tolist() == list(range(128, 96, -1))
+
+
 def test_pixels_without_data_are_marked_and_windows_without_data_are_not_predicted() -> None:
     valid = np.zeros((100, 300), bool)
     valid[10:50, 250:] = True
