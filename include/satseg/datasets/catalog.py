@@ -121,6 +121,15 @@ def content_of(item: dict[str, Any]) -> tuple[str, str | None]:
     return properties["satseg:checksum"], properties["satseg:annotation_checksum"]
 
 
+def with_other_classes(items: Iterable[dict[str, Any]], classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the items whose labels have other class ids than `classes` give; classes added at the end change none."""
+    return [item for item in items if (known := _label_classes(item)) != classes[: len(known)]]
+
+
+def _label_classes(item: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(name for entry in item["properties"].get("label:classes", []) for name in entry["classes"])
+
+
 def memory_of(workspace: Workspace, project_name: str) -> ChecksumMemory:
     """Return the remembered checksums of a project's files."""
     return ChecksumMemory(workspace.dataset_views(project_name) / "checksums.json")

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from satseg.config.settings import settings
-from satseg.datasets.aftermath import clear, finish, move, plan_moves, plan_returns
-from satseg.datasets.catalog import read_items, scenes_added
+from satseg.datasets.aftermath import finish, move, plan_moves, plan_returns
+from satseg.datasets.catalog import read_items, scenes_added, with_other_classes
 from satseg.datasets.changes import changes_between
 from satseg.datasets.checking import Checked, check
 from satseg.datasets.discovery import Discovery, discover
@@ -16,6 +17,7 @@ from satseg.datasets.preparation import Newest, Preparation, Prepared
 from satseg.datasets.publication import Change, dated, prepare_repository, publish
 from satseg.datasets.quarantine import note_again, quarantine
 from satseg.datasets.remote import push
+from satseg.datasets.renumbering import check_classes, renumbered
 from satseg.datasets.repository import GitRepository
 from satseg.datasets.retry import Quarantined, find_quarantined
 from satseg.datasets.rules import canonical_crs, scene_rules
@@ -86,12 +88,16 @@ class _Ingest:
     def run(self) -> IngestResult:
         self._recover()
         found = self._discover()
-        if not found.scenes:
+        stale = self._stale(found)
+        if not found.scenes and not (stale and self._source == self._incoming):
             return self._nothing(found)
         checked = self._check(found)
-        if not checked.accepted:
+        if checked.rejected and not checked.accepted:
             shutil.rmtree(self._workspace.staging(self._project.name), ignore_errors=True)
             raise BadDataError(self._only_bad(checked))
+        fresh = {scene.id for scene in checked.fresh}
+        kept = [item for item in stale if item["id"] not in fresh]
+        checked.fresh += renumbered(self._workspace, self._project, self._newest, kept)
         version = self._publish(checked.fresh) if checked.fresh else self._newest.version
         result = self._result(checked, version)
         moves = self._moves(found, checked, version)
@@ -136,11 +142,19 @@ class _Ingest:
         say(f"{self._source}: {rasters} scenes, labels alone for {alone}, {len(found.ignored)} other files ignored")
         return found
 
+    def _stale(self, found: Discovery) -> list[dict[str, Any]]:
+        """Return the items whose class ids are no longer the project's; refuse classes that lack a used one."""
+        relabelled = {scene.id for scene in found.scenes if scene.labels or scene.shared_labels}
+        items = self._newest.items
+        check_classes([item for scene, item in items.items() if scene not in relabelled], self._project.classes)
+        return with_other_classes(items.values(), self._project.classes)
+
     def _nothing(self, found: Discovery) -> IngestResult:
         """Answer for a folder without scenes."""
         if self._source == self._incoming and self._killed is not None and self._killed.result is not None:
-            clear(self._workspace, self._project.name)  # the killed ingest had done everything but say so
-            return IngestResult.model_validate(self._killed.result)
+            result = IngestResult.model_validate(self._killed.result)
+            finish(self._workspace, result, self._killed)  # at most the sending is left, and to say so
+            return result
         if self._spec.retry_quarantine or (self._source == self._incoming and self._newest.version):
             push(self._workspace)  # what an earlier ingest could not send
             version = self._newest.version or None
@@ -169,6 +183,8 @@ class _Ingest:
 
     def _moves(self, found: Discovery, checked: Checked, version: str) -> list[tuple[Path, Path]]:
         name = self._project.name
+        if not found.scenes:
+            return []
         if self._waiting is None:
             return plan_moves(self._workspace, name, found, checked, version)
         return plan_returns(self._workspace, name, self._waiting, checked, version)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from satseg.config.project import ProjectConfig, content_id
-from satseg.datasets.catalog import DatasetVersion, SceneRecord, open_version
-from satseg.errors import BadDataError, NotFoundError
+from satseg.datasets.catalog import DatasetVersion, SceneRecord, open_version, with_other_classes
+from satseg.errors import BadDataError, ConfigurationError, NotFoundError
 from satseg.patches.division import extend
 from satseg.patches.ground import SceneGround, bounding_rects, ground_of, may_meet
 from satseg.patches.hard_negatives import NO_HARD_NEGATIVES, HardNegatives, read_hard_negatives
@@ -176,6 +176,13 @@ def _check_scenes(records: Sequence[SceneRecord], version: DatasetVersion, proje
                 f"The labelled scenes of {version.name} differ in {what}, and one patch set has one: {listed}. "
                 "Convert them to the same, or keep them in projects of their own."
             )
+    if numbered_otherwise := with_other_classes([record.item for record in records], project.classes):
+        scenes = ", ".join(item["id"] for item in numbered_otherwise[:5])
+        raise ConfigurationError(
+            f"The labels of {version.name} (scenes {scenes}{', …' if len(numbered_otherwise) > 5 else ''}) have other "
+            f"class ids than 'classes' of the project file now gives ({', '.join(project.classes)}). Run satseg "
+            f"ingest -p {project.name}: it makes a version with these classes."
+        )
 
 
 def _check_train_left(plan: PatchPlan) -> None:

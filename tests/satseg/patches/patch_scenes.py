@@ -83,7 +83,7 @@ def record_of(spec: SceneSpec, path: Path = Path("none.tif"), annotations: Path 
         nodata=spec.nodata,
         transform=tuple(transform_of(spec))[:6],
         footprint_wgs84=footprint(spec),
-        item={},
+        item={"id": spec.id, "properties": {}},
     )
 
 

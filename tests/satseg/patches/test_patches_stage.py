@@ -10,7 +10,7 @@ from patch_scenes import SceneSpec, Versions, bytes_of, opened, patch, scattered
 from rasterio.features import rasterize
 
 from satseg.annotations.table import read_table
-from satseg.errors import BadDataError, NotFoundError
+from satseg.errors import BadDataError, ConfigurationError, NotFoundError
 from satseg.patches.patchset import PatchSet, list_patch_sets, open_patch_set
 from satseg.storage.layout import Workspace
 
@@ -297,3 +297,13 @@ def test_a_damaged_patch_set_says_how_to_mend_it(town: str, workspace: Workspace
     (patch_set.folder / "statistics.json").write_text("{")
     with pytest.raises(BadDataError, match=r"statistics.json is damaged .* run satseg patch again"):
         open_patch_set(workspace, "town")
+
+
+def test_labels_with_other_class_ids_than_the_project_file_gives_are_refused(
+    town: str, versions: Versions, workspace: Workspace
+) -> None:
+    for record in versions.open(None, "town", town).scenes:
+        record.item["properties"]["label:classes"] = [{"name": "class", "classes": ["roof", "road"]}]
+    with pytest.raises(ConfigurationError, match=r"v1 \(scenes east, north.*\(road, roof\).*satseg ingest -p town"):
+        patch(workspace, small_project(classes="[road, roof]"))
+    patch(workspace, small_project(classes="[roof, road, added]"))
