@@ -1,4 +1,4 @@
-"""Class ids after the project file's classes changed: labels that a dataset keeps are brought to the new ids by name."""
+"""Class ids after the project file's classes changed: kept labels are brought to the new ids by name."""
 
 from collections import defaultdict
 from collections.abc import Iterable

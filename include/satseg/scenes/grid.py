@@ -48,11 +48,11 @@ class Grid:
 
 
 def crs_name(crs: CRS | None) -> str | None:
-    """Return "EPSG:<code>" where there is one, otherwise WKT; None for no CRS."""
+    """Return "EPSG:<code>" where there is one that says exactly the same, otherwise WKT; None for no CRS."""
     if crs is None or not crs.to_wkt():
         return None
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code else crs.to_wkt()
+    code = crs.to_epsg()  # also of a CRS that is only similar, such as one with a datum shift (TOWGS84) of its own
+    return f"EPSG:{code}" if code and CRS.from_epsg(code) == crs else crs.to_wkt()
 
 
 def pixel_size_m(grid: Grid) -> tuple[float, float] | None:

@@ -56,7 +56,11 @@ class Layer:
         """Open the layer on its grid; a resampled one computes in `dtype` where it is given."""
         header = self.header
         place = self.grid if self.resampling is None else header.grid
-        xml = virtual_raster(self.bands, place, header.dtype, self.bands[0].nodata, header.has_mask)
+        nodata = self.bands[0].nodata
+        xml = virtual_raster(self.bands, place, header.dtype, nodata, header.has_mask)
+        if self.resampling is not None and header.has_mask and nodata is not None:
+            # GDAL's warper asks the mask only where there is no nodata value
+            xml = _masked_as_nodata(virtual_raster(self.bands, place, header.dtype, None, True), nodata)
         with ExitStack() as stack:
             dataset = stack.enter_context(open_virtual(xml))
             if self.resampling is not None:
@@ -184,6 +188,23 @@ def virtual_raster(  # noqa: PLR0917
         alpha = bands[0].header.alpha
         mask = ET.SubElement(ET.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
         _add_source(mask, bands[0].path, "mask,1" if alpha is None else str(alpha))
+    return ET.tostring(root, encoding="unicode")
+
+
+def _masked_as_nodata(xml: str, nodata: float) -> str:
+    """Return a VRT of a masked VRT whose masked pixels are `nodata` in all bands."""
+    root = ET.fromstring(xml)  # noqa: S314 - it was written here
+    mask = root.find("MaskBand")
+    assert mask is not None
+    root.remove(mask)
+    for number, band in enumerate(root.findall("VRTRasterBand"), start=1):
+        for source in band.findall("SimpleSource"):
+            band.remove(source)
+        ET.SubElement(band, "NoDataValue").text = repr(nodata)
+        source = ET.SubElement(band, "ComplexSource")
+        ET.SubElement(source, "SourceFilename", relativeToVRT="0").text = xml
+        ET.SubElement(source, "SourceBand").text = str(number)
+        ET.SubElement(source, "UseMaskBand").text = "true"
     return ET.tostring(root, encoding="unicode")
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.warp import transform_bounds
 
 from satseg.errors import BadDataError
 from satseg.scenes.grid import Grid
@@ -119,10 +122,11 @@ def recipe_of_files(members: Mapping[str, Member], bands: tuple[str, ...], acqui
         if member.path not in headers:
             headers[member.path] = _header(member.path)
         sources.append(_band(member, headers[member.path]))
-    grid = min((source.header.grid for source in sources), key=lambda grid: abs(grid.transform.determinant))
+    finest = min(sources, key=lambda source: abs(source.header.grid.transform.determinant))
+    grid = finest.header.grid
     notes: dict[str, None] = {}
     for path, header in headers.items():
-        _check_place(path, header.grid, grid)
+        _check_place(path, header.grid, finest)
         notes |= dict.fromkeys(f"{path.name} {note}" for note in header.notes)
     types = sorted({header.dtype for header in headers.values()})
     common = str(np.result_type(*types)) if len(types) > 1 else types[0]
@@ -176,7 +180,8 @@ def _nodata(member: Member, header: SourceHeader) -> float | None:
     return value
 
 
-def _check_place(path: Path, grid: Grid, finest: Grid) -> None:
+def _check_place(path: Path, grid: Grid, band: BandSource) -> None:
+    finest = band.header.grid
     if (grid.crs is None) != (finest.crs is None):
         raise BadDataError(f"{path.name} {'has no' if grid.crs is None else 'has a'} CRS, unlike the other bands")
     if grid.crs is None and (grid.width, grid.height) != (finest.width, finest.height):
@@ -184,3 +189,20 @@ def _check_place(path: Path, grid: Grid, finest: Grid) -> None:
             f"{path.name} has {grid.width} x {grid.height} pixels and no CRS, another band {finest.width} x "
             f"{finest.height}: without a CRS all bands must be of the same size"
         )
+    if not _overlap(grid, finest):
+        raise BadDataError(
+            f"{path.name} lies elsewhere than {band.path.name}: their ground does not overlap; give the band of this "
+            "scene, or correct its CRS and geotransform"
+        )
+
+
+def _overlap(one: Grid, other: Grid) -> bool:
+    bounds = one.bounds
+    if one.crs is not None and other.crs is not None and one.crs != other.crs:
+        try:
+            bounds = transform_bounds(CRS.from_user_input(one.crs), CRS.from_user_input(other.crs), *bounds)
+        except RasterioError:
+            return False  # one CRS cannot hold the ground of the other
+    west, south, east, north = bounds
+    least_x, least_y, most_x, most_y = other.bounds
+    return west < most_x and east > least_x and south < most_y and north > least_y

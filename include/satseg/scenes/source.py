@@ -185,7 +185,11 @@ def _crs(dataset: Any, path: Path) -> CRS | None:
 
 
 def _grid(dataset: Any, path: Path, notes: list[str]) -> Grid:
-    crs = crs_name(_crs(dataset, path))
+    found = _crs(dataset, path)
+    crs = crs_name(found)
+    if found and crs is not None and not (found.is_geographic or found.is_projected):
+        notes.append(f"has the CRS {crs[:40]}, which is local or geocentric: kept in pixel space")
+        return Grid(dataset.width, dataset.height, Affine.identity(), None)
     placed = dataset.transform != Affine.identity()
     if crs is not None and placed:
         return Grid(dataset.width, dataset.height, dataset.transform, crs)

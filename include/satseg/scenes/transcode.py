@@ -102,11 +102,14 @@ def transcode(  # noqa: PLR0917
 
 
 def layers_of(recipe: Recipe, grid: Grid, resampling: ResamplingName = "auto") -> list[Layer]:
-    """Return the files of a scene as layers on `grid`."""
+    """Return the files of a scene as layers on `grid`; bands of one file with other nodata values are a layer each."""
     layers = []
-    for path, header in recipe.headers.items():
-        positions = tuple(i for i, band in enumerate(recipe.bands) if band.path == path)
+    alike: dict[tuple[Path, str], list[int]] = {}
+    for i, band in enumerate(recipe.bands):
+        alike.setdefault((band.path, repr(band.nodata)), []).append(i)
+    for positions in map(tuple, alike.values()):
         bands = tuple(recipe.bands[i] for i in positions)
+        header = bands[0].header
         how = None if same_place(header.grid, grid) else resampling_for(header.grid, grid, resampling)
         # on a scaled copy of its own grid every pixel of the scene has source pixels
         turned = header.grid.crs != grid.crs or header.grid.north_up != grid.north_up
@@ -210,8 +213,10 @@ def _write_changed(recipe: Recipe, layers: list[Layer], grid: Grid, values: Radi
 
 def _has_data(layers: list[Layer], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return (H, W) bool: True where every file has data in one of its bands at least."""
-    files = [valid[list(layer.positions)].any(axis=0) for layer in layers]
-    found: NDArray[np.bool_] = np.logical_and.reduce(files)
+    files: dict[Path, list[int]] = {}
+    for layer in layers:
+        files.setdefault(layer.bands[0].path, []).extend(layer.positions)
+    found: NDArray[np.bool_] = np.logical_and.reduce([valid[bands].any(axis=0) for bands in files.values()])
     return found
 
 

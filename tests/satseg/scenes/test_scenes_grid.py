@@ -2,8 +2,9 @@ import math
 
 import pytest
 from affine import Affine
+from rasterio.crs import CRS
 
-from satseg.scenes.grid import Grid, fits_gsd, footprint_wgs84, gsd_of, mercator_note, target_grid
+from satseg.scenes.grid import Grid, crs_name, fits_gsd, footprint_wgs84, gsd_of, mercator_note, target_grid
 
 MERCATOR = Grid(
     3072, 2048, Affine(0.07464553543474244, 0, 3628312.858, 0, -0.07464553543474244, 39135.758), "EPSG:3857"
@@ -53,3 +54,13 @@ def test_stretched_metres_are_said():
     north = Grid(100, 100, Affine(0.15, 0, 1e6, 0, -0.15, 8_399_738), "EPSG:3857")
     assert "at latitude 60.0 one of them is 0.500 m on the ground" in mercator_note(north)
     assert mercator_note(Grid(5, 5, Affine(1, 0, 5e5, 0, -1, 0), "EPSG:32636")) is None
+
+
+def test_a_crs_is_called_by_a_code_only_where_the_code_says_the_same():
+    assert crs_name(CRS.from_wkt(CRS.from_epsg(31467).to_wkt("WKT1_ESRI"))) == "EPSG:31467"
+    own_shift = "+proj=utm +zone=36 +ellps=clrk80 +towgs84=-160,-6,-302 +units=m +no_defs"
+    name = crs_name(CRS.from_user_input(own_shift))
+    assert "TOWGS84[-160,-6,-302" in name
+    grid = Grid(10, 10, Affine(0.5, 0, 450_000, 0, -0.5, 30_000), name)
+    arc_1960 = footprint_wgs84(Grid(10, 10, grid.transform, "EPSG:21096"))
+    assert footprint_wgs84(grid) == pytest.approx(arc_1960, abs=2e-5)  # a metre, and not the hundreds of no shift

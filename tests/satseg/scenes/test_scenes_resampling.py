@@ -225,6 +225,42 @@ def test_where_one_file_is_masked_there_is_no_data(write_raster, tmp_path):
     assert np.array_equal(valid, mask > 0)
 
 
+def test_bands_of_one_file_with_other_nodata_are_resampled_each_with_its_own(write_raster, tmp_path):
+    coarse = np.full((60, 70, 2), 100, np.uint8)
+    coarse[:20, :, 0], coarse[:20, :, 1] = 0, 255
+    place = PLACE | {"transform": Affine(1.0, 0, 500_000, 0, -1.0, 40_000)}
+    two = write_raster("two.tif", coarse, **place)
+    fine = several(write_raster, {"fine": smooth(120, 140, 1, "uint8")})
+    members = {**fine, "a": Member(two, 1, nodata=0), "b": Member(two, 2, nodata=255)}
+    _, found, _, _ = composed(members, ("fine", "a", "b"), tmp_path)
+    assert (found[40:, :, 1:] == 100).all()  # nothing of the other's nodata is mixed in
+    assert (found[:40, :, 1:] == 0).all()
+
+
+@pytest.mark.parametrize("grid", [(None, 1.0), ("EPSG:3857", None)])
+@pytest.mark.parametrize("told", ["mask", "alpha"])
+@pytest.mark.parametrize(("dtype", "nodata"), [("uint16", 0), ("float32", None), ("int16", -9)])
+def test_a_mask_and_nodata_both_count_when_pixels_are_resampled(write_raster, dtype, nodata, told, grid):
+    image = np.full((100, 120, 4 if told == "alpha" else 3), 50, dtype)
+    image[:, :40, :3] = np.nan if nodata is None else nodata
+    image[60:, 40:, :3] = 77  # what the mask hides
+    image[:60, :, 3:] = np.iinfo(dtype).max if dtype != "float32" else 1
+    image[60:, :, 3:] = 0
+    options = {"photometric": "RGB", "alpha": "YES"} if told == "alpha" else {}
+    path = write_raster("a.tif", image, nodata=nodata, **PLACE, **options)
+    if told == "mask":
+        mask = np.full((100, 120), 255, np.uint8)
+        mask[60:] = 0
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+            dataset.write_mask(mask)
+    _, found, valid, _ = converted(path, ("a", "b", "c"), grid)
+    height, width = valid.shape
+    assert not valid[int(0.63 * height) :].any()
+    assert not valid[:, : int(0.3 * width)].any()
+    assert valid[3 : int(0.57 * height), int(0.37 * width) : width - 3].all()
+    assert (found[:, valid] == 50).all()
+
+
 def test_types_are_widened_where_one_can_hold_both(write_raster, tmp_path):
     image = smooth(90, 100, 2, "uint16")
     members = several(write_raster, {"a": image[..., [0]].astype(np.uint8), "b": image[..., [1]] * 100})
@@ -252,6 +288,8 @@ def test_scale_offset_and_nodata_of_the_description_win(write_raster, tmp_path):
         ({"crs": None, "transform": Affine.identity()}, "no CRS, unlike the other bands"),
         ({"nodata": None, "count": 1, "index": 2}, "has no data band 2, only 1"),
         ({"member_nodata": 70_000.0}, "cannot be nodata 70000"),
+        ({"transform": Affine(0.5, 0, 500_032, 0, -0.5, 40_000)}, r"b\.tif lies elsewhere than a\.tif"),
+        ({"crs": "EPSG:3857"}, r"b\.tif lies elsewhere than a\.tif"),
     ],
 )
 def test_bands_that_do_not_go_together_are_refused(write_raster, second, words):

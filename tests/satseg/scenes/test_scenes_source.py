@@ -55,3 +55,14 @@ def test_nodata_that_the_type_cannot_hold_is_ignored_and_said(write_raster, pixe
     assert header.nodata is None
     floats = read_header(write_raster("b.tif", np.zeros((8, 8, 1), dtype=np.float32)))
     assert np.isnan(floats.nodata)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4978", 'LOCAL_CS["site",UNIT["metre",1]]'])
+def test_a_crs_that_is_no_map_leaves_a_scene_in_pixel_space_and_says_so(write_raster, pixels, crs):
+    header = read_header(write_raster("a.tif", pixels, crs=crs))
+    assert (header.grid.crs, header.grid.transform) == (None, Affine.identity())
+    assert any("kept in pixel space" in note for note in header.notes)
+
+
+def test_a_compound_crs_places_a_scene(write_raster, pixels):
+    assert read_header(write_raster("a.tif", pixels, crs="EPSG:32636+5773")).grid.crs is not None
