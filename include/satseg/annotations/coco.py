@@ -45,7 +45,8 @@ class CocoFile:
         entries = self.annotations.get(image["id"], [])
         size = image_size(image.get("width"), image.get("height"))
         sizes = [size] if size else [(grid.width, grid.height) for grid in frame.drawn_on]
-        labels = [self._label(number, entry, sizes) for number, entry in entries]
+        drawn = [(number, entry) for number, entry in entries if not _only_box(entry)]
+        labels = [self._label(number, entry, sizes) for number, entry in drawn]
         found = tuple(label for label in labels if label is not None)
         return LabelFile(
             path=self.path,
@@ -55,6 +56,7 @@ class CocoFile:
             image_size=size,
             labels=found,
             not_areas=len(labels) - len(found),
+            boxes=len(entries) - len(drawn),
             first=entries[0][0] if entries else 0,
             notes=self._notes(),
         )
@@ -127,6 +129,10 @@ def parse_coco(tree: dict[str, Any], path: Path) -> CocoFile:
             "export it again"
         ) from error
     return CocoFile(path, images, categories, dict(annotations), len(tree["annotations"]))
+
+
+def _only_box(entry: dict[str, Any]) -> bool:
+    return not entry.get("segmentation") and bool(entry.get("bbox"))
 
 
 def _file_name(image: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ class FitReport:
     empty: int = 0
     outside: int = 0
     not_areas: int = 0
+    boxes: int = 0
     unnamed: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
     used: set[int] = field(default_factory=set)
@@ -39,6 +40,7 @@ class FitReport:
             (self.empty, "without any area, dropped"),
             (self.outside, "outside the scene, dropped"),
             (self.not_areas, "not an area (points, lines or unknown shapes), dropped"),
+            (self.boxes, "with only a bounding box, dropped"),
             (self.unnamed, f"without a class, taken as '{classes[0]}', the only one"),
         )
         said = [f"{_polygons(count)} {what}" for count, what in counted if count]
@@ -84,7 +86,7 @@ def fit_labels(
     """
     scene = frame.grid
     place = _placement(labels, frame)
-    report = FitReport(not_areas=labels.not_areas)
+    report = FitReport(not_areas=labels.not_areas, boxes=labels.boxes)
     numbers = _near(labels, scene, line_buffer) if shared else np.arange(len(labels.labels))
     placed = _widened(place(labels.geometries[numbers]), scene, line_buffer)
     areas = _in_scene(_Placed(placed, numbers, labels), scene.outline, report, shared)

@@ -50,7 +50,7 @@ class LabelFile:
     """Labels in one coordinate system: pixels (x = column, y = row) when `crs` is None.
 
     `image_size` is the (width, height) of the image the labels were drawn on, where the file says it. `first` is the
-    number of the first label within the whole file.
+    number of the first label within the whole file. `boxes` counts annotations that are a bounding box and no area.
     """
 
     path: Path
@@ -60,6 +60,7 @@ class LabelFile:
     image_size: tuple[int, int] | None
     labels: tuple[RawLabel, ...]
     not_areas: int = 0
+    boxes: int = 0
     first: int = 0
     notes: tuple[str, ...] = field(default=())
 

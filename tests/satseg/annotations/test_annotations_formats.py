@@ -244,6 +244,18 @@ class TestCoco:
         with pytest.raises(BadDataError, match=words):
             read(path).for_scene(FRAME)
 
+    def test_annotations_with_only_a_bounding_box_are_counted_and_left_out(self, tmp_path):
+        box_of = {"bbox": [10, 10, 30, 30]}
+        entries = [
+            annotation(0, 7),
+            annotation(1, 7, segmentation=[], **box_of),
+            annotation(2, 7, segmentation=None, **box_of),
+        ]
+        labels = read(dump(tmp_path / "a.json", coco_tree(entries))).for_scene(FRAME)
+        table, report = fit_labels(labels, FRAME, CLASSES)
+        assert (len(table), labels.not_areas) == (1, 0)
+        assert "2 polygons with only a bounding box, dropped" in report.warnings(CLASSES)
+
     @pytest.mark.parametrize(
         "tree",
         [
