@@ -56,7 +56,8 @@ class MaskFile:
             ground = self._ground(frame)
             bands = [i for i, c in zip(dataset.indexes, dataset.colorinterp, strict=True) if c != ColorInterp.alpha]
             values = self._values(dataset, bands)
-            part = self._covered_part(ground, frame.grid)
+            # the scene as it came: reprojected, it has corners without data
+            part = self._covered_part(ground, frame.drawn_on[0])
             if not same_crs(ground.crs, frame.grid.crs):
                 alpha = len(bands) < dataset.count
                 dataset = stack.enter_context(_warped(dataset, ground, frame.grid, add_alpha=not alpha))
@@ -64,7 +65,7 @@ class MaskFile:
             window = _needed(ground, frame.grid)
             strips = self._strips(dataset, bands, values, window)
             labels = self._labels(vectorise(strips), ground.transform)
-        notes = [f"{self.path.name} covers {part:.0%} of the scene; the rest counts as background"]
+        notes = [f"{self.path.name} covers {min(part, 0.99):.0%} of the scene; the rest counts as background"]
         return LabelFile(
             path=self.path,
             kind="mask",

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import shapely
 from affine import Affine
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
@@ -126,6 +127,23 @@ def test_a_mask_of_a_part_says_so(tmp_path):
     assert labels.notes == ("a_mask.tif covers 50% of the scene; the rest counts as background",)
     assert np.array_equal(mask_of(path)[: SIZE // 2], IDS[: SIZE // 2])
     assert not mask_of(path)[SIZE // 2 :].any()
+
+
+@pytest.mark.parametrize("drawn_on_the_target", [False, True])
+def test_a_mask_of_all_a_reprojected_scene_shows_says_nothing(tmp_path, drawn_on_the_target):
+    scene = target_grid(SCENE, "EPSG:3035", None)
+    on = scene if drawn_on_the_target else SCENE
+    assert shapely.area(scene.outline) > 1.01 * shapely.area(SCENE.outline)
+    path = raster(tmp_path / "a_mask.tif", np.ones((on.height, on.width), dtype=np.uint8), on)
+    frame = SceneFrame(("a.tif",), scene, (SCENE, scene))
+    assert read_labels(path, AnnotationConfig(), CLASSES).for_scene(frame).notes == ()
+
+
+def test_a_mask_of_nearly_all_is_not_said_to_cover_all(tmp_path):
+    wide = Grid(1000, 10, SCENE.transform, SCENE.crs)
+    path = raster(tmp_path / "a_mask.tif", np.ones((10, 997), dtype=np.uint8), Grid(997, 10, wide.transform, wide.crs))
+    (note,) = read_labels(path, AnnotationConfig(), CLASSES).for_scene(SceneFrame(("a.tif",), wide, (wide,))).notes
+    assert "covers 99% of the scene" in note
 
 
 def test_a_scene_without_crs_takes_a_mask_of_its_size(tmp_path):
