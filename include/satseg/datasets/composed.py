@@ -32,6 +32,7 @@ COMPOSITION_SUFFIXES = (".json", ".yaml", ".yml")
 _LARGEST_BYTES = 4 * 2**20
 _KEYS = {"id", "bands", "scale", "offset", "nodata", "acquired"}
 _BAND_KEYS = {"file", "index", "scale", "offset", "nodata"}
+_OF_A_BAND = {"common_name", "nodata", "scale", "offset"}
 _NOT_DATA = {"thumbnail", "overview", "visual", "metadata"}
 
 
@@ -193,13 +194,21 @@ def _of_item(path: Path, item: dict[str, Any]) -> Composition:
 
 
 def _asset_bands(asset: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the asset's bands: STAC 1.1 `bands`, or `eo:bands` beside `raster:bands`; one where nothing is said."""
+    """Return the asset's bands: STAC 1.1 `bands`, or `eo:bands` beside `raster:bands`; one where nothing is said.
+
+    What the asset itself says of its bands holds for those that say nothing else.
+    """
     lists = [_mappings(asset.get(key)) for key in ("eo:bands", "raster:bands", "bands")]
-    merged: list[dict[str, Any]] = [{} for _ in range(max(1, *map(len, lists)))]
+    shared = {key: value for key, value in _plain_keys(asset).items() if key in _OF_A_BAND}
+    merged = [dict(shared) for _ in range(max(1, *map(len, lists)))]
     for found in lists:
         for band, more in zip(merged, found, strict=False):
-            band |= {re.sub("^(eo|raster):", "", key): value for key, value in more.items()}
+            band.update(_plain_keys(more))
     return merged
+
+
+def _plain_keys(fields: dict[str, Any]) -> dict[str, Any]:
+    return {re.sub("^(eo|raster):", "", key): value for key, value in fields.items()}
 
 
 def _mappings(value: Any) -> list[dict[str, Any]]:

@@ -69,6 +69,24 @@ def test_stac_1_1_bands_are_understood(tmp_path):
     assert member.nodata != member.nodata
 
 
+def test_what_a_stac_1_1_asset_says_holds_for_its_bands(tmp_path):
+    write_bands(tmp_path)
+    fields = {
+        "eo:common_name": "red",
+        "nodata": 0,
+        "raster:scale": 0.0001,
+        "raster:offset": -0.1,
+        "data_type": "uint16",
+    }
+    alone = written(tmp_path / "a.json", item({"x": {"href": "B04.tif", **fields}})).choose(("red",), {})["red"]
+    assert (alone.scale, alone.offset, alone.nodata) == (1e-4, -0.1, 0.0)
+    band = {"name": "B04", "raster:offset": 5, "nodata": 9}
+    both = written(tmp_path / "b.json", item({"x": {"href": "B04.tif", **fields, "bands": [band]}}))
+    for name in ("red", "B04"):
+        member = both.choose((name,), {})[name]
+        assert (member.scale, member.offset, member.nodata) == (1e-4, 5.0, 9.0)
+
+
 def test_addresses_of_an_archive_are_looked_for_beside_the_item(tmp_path):
     files = write_bands(tmp_path)
     href = "https://archive.example/s2/36NVF/B04.tif?signature=abc"
