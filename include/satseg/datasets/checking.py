@@ -58,10 +58,10 @@ def check(found: Discovery, preparation: Preparation, project: ProjectConfig, ne
         try:
             prepared = _prepared(preparation, source)
         except RefusedByRulesError as error:
-            checked.rejected.append(_rejected(source, error.reasons))
+            checked.rejected.append(_rejected(found, source, error.reasons))
             refused_rows.append({"scene": source.id, **error.row})
         except BadDataError as error:
-            checked.rejected.append(_rejected(source, [str(error)]))
+            checked.rejected.append(_rejected(found, source, [str(error)]))
         else:
             checked.accepted.append(prepared)
             if newest.items.get(prepared.id) != prepared.item:
@@ -133,6 +133,7 @@ def _validate(
         [*refused, *(prepared.row for prepared in checked.fresh)],
         [row for prepared in checked.fresh for row in prepared.polygons],
         folder,
+        {entry.id: entry.reasons for entry in checked.rejected},
     )
     sources = {source.id: source for source in found.scenes}
     for prepared in list(checked.fresh):
@@ -140,11 +141,11 @@ def _validate(
         if reasons := findings.reasons.get(prepared.id):
             checked.fresh.remove(prepared)
             checked.accepted.remove(prepared)
-            checked.rejected.append(_rejected(sources[prepared.id], reasons))
+            checked.rejected.append(_rejected(found, sources[prepared.id], reasons))
 
 
-def _rejected(source: SceneSource, reasons: list[str]) -> Rejected:
+def _rejected(found: Discovery, source: SceneSource, reasons: list[str]) -> Rejected:
     # without the shared labels the scene would come back from quarantine unlabelled
     shared = source.shared_files if source.labels is None and source.raster is not None else ()
     said = tuple(one_line(reason) for reason in reasons)
-    return Rejected(source.id, one_line(source.name), source.files, said, shared)
+    return Rejected(source.id, one_line(source.name_in(found.root)), source.files, said, shared)

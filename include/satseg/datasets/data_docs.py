@@ -6,6 +6,7 @@ script. So every foreign link and script goes, one style sheet takes their place
 
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -42,7 +43,11 @@ _PAGE = """\
 
 
 def make_offline(
-    docs: Path, project: str, kept: dict[str, bool], reasons: dict[str, list[str]], warnings: dict[str, list[str]]
+    docs: Path,
+    project: str,
+    kept: dict[str, bool],
+    reasons: Mapping[str, Sequence[str]],
+    warnings: Mapping[str, Sequence[str]],
 ) -> None:
     """Rewrite the pages below `docs` so that they load nothing from elsewhere.
 
@@ -86,7 +91,7 @@ def _runs(docs: Path, kept: dict[str, bool]) -> str:
     return "".join(rows)
 
 
-def _findings(title: str, style: str, said: dict[str, list[str]]) -> str:
+def _findings(title: str, style: str, said: Mapping[str, Sequence[str]]) -> str:
     if not said:
         return ""
     rows = "".join(

@@ -59,7 +59,17 @@ class SceneSource:
     @property
     def name(self) -> str:
         """The file people know the scene by."""
-        return (self.raster or self.labels or self.shared_labels or Path(self.id)).name
+        return self._known_by.name
+
+    def name_in(self, root: Path) -> str:
+        """Return the path of that file below a folder; its name alone where it does not lie there."""
+        known_by = self._known_by
+        inside = known_by.is_relative_to(root) and known_by != root
+        return str(known_by.relative_to(root)) if inside else known_by.name
+
+    @property
+    def _known_by(self) -> Path:
+        return self.raster or self.labels or self.shared_labels or Path(self.id)
 
 
 @dataclass(frozen=True)

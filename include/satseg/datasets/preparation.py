@@ -20,7 +20,7 @@ from satseg.config.project import ProjectConfig
 from satseg.datasets.catalog import materialise
 from satseg.datasets.checksums import sha256_of
 from satseg.datasets.discovery import SceneSource
-from satseg.datasets.stac import annotated, scene_item
+from satseg.datasets.stac import annotated, scene_item, unread_time
 from satseg.datasets.staging import StagedScene, conversion_id, measured, source_checksum, stage_scene
 from satseg.errors import BadDataError
 from satseg.scenes.grid import Grid
@@ -99,7 +99,8 @@ class Preparation:
             "labelled": prepared.item["properties"]["satseg:labelled"],
             **(measured(staged, len(self._project.bands), self._project) if staged else {}),
         }
-        prepared.warnings += list(staged.notes) if staged else []
+        if staged is not None:
+            prepared.warnings += [*staged.notes, *unread_time(staged)]
         return prepared
 
     def unused_labels(self) -> list[str]:
@@ -199,7 +200,7 @@ class Preparation:
         if self._project.annotations.strict and report.unknown:
             raise BadDataError("; ".join(_strict_reasons(report, labels.path, self._project.classes)))
         prepared.warnings += [*found.notes, *report.warnings(self._project.classes)]
-        if len(table) or found.kind == "mask" or not (found.labels or found.not_areas):
+        if len(table) or found.kind == "mask" or not (found.labels or found.not_areas or found.boxes):
             return table
         # a file whose polygons were all dropped says nothing; taking it as "nothing here" would teach a wrong negative
         prepared.warnings.append(f"no polygon of {labels.path.name} is usable here: they do not count as labels")

@@ -53,6 +53,17 @@ def scene_item(scene: str, staged: StagedScene, project: ProjectConfig, ingested
     return item.to_dict(include_self_link=False, transform_hrefs=False)
 
 
+def unread_time(staged: StagedScene) -> list[str]:
+    """Return a warning where a source says when it was taken and nobody can read it."""
+    said = (staged.acquired or "").strip()
+    if not said or _acquired(said) is not None:
+        return []
+    return [
+        f"its time of acquisition '{said[:40]}' is no date, so the time of the ingest stands in its place; write it "
+        "like 2026-05-04T10:20:00Z"
+    ]
+
+
 def annotated(
     item: dict[str, Any],
     table: AnnotationTable | None,
@@ -205,7 +216,10 @@ def _acquired(text: str | None) -> datetime | None:
             found = datetime.fromisoformat(plain)
         except ValueError:
             return None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    try:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except OverflowError:  # in the year 1 or 9999, beyond what UTC has
+        return None
 
 
 def _polygon(corners: list[tuple[float, float]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The one module that imports Great Expectations, which takes seconds: `Loading` d
 import importlib
 import os
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,11 @@ class Loading:
 
 
 def validate(
-    project: ProjectConfig, scenes: list[dict[str, Any]], annotations: list[dict[str, Any]], folder: Path
+    project: ProjectConfig,
+    scenes: list[dict[str, Any]],
+    annotations: list[dict[str, Any]],
+    folder: Path,
+    refused: Mapping[str, Sequence[str]] | None = None,
 ) -> Findings:
     """Check both tables, and write results.json and Data Docs (data_docs/index.html) below `folder`.
 
@@ -60,6 +65,7 @@ def validate(
         scenes: rows with SCENE_COLUMNS; missing cells pass.
         annotations: rows with ANNOTATION_COLUMNS.
         folder: the project's validation folder.
+        refused: scene to why it could not even be read; the Data Docs list it with the others.
 
     Raises:
         RuntimeError: an expectation could not be computed, which is a defect of satseg.
@@ -83,7 +89,7 @@ def validate(
             _collect(outcome, rows, rules, findings)
         context.build_data_docs()
         kept = {name: bool(result["success"]) for name, result in results.items()}
-        make_offline(docs, project.name, kept, findings.reasons, findings.warnings)
+        make_offline(docs, project.name, kept, {**(refused or {}), **findings.reasons}, findings.warnings)
     write_json(folder / "results.json", results)
     return findings
 

@@ -72,6 +72,8 @@ def test_two_rasters_with_one_id_are_a_problem_of_the_second(tmp_path):
     first, second = by_id(found)["a"], by_id(found)["north-a.tif"]
     assert first.problem is None
     assert "scene id 'a' belongs to a.tif" in second.problem
+    assert (first.name_in(tmp_path), second.name_in(tmp_path)) == ("a.tif", "north/a.tif")
+    assert second.name_in(tmp_path / "north" / "a.tif") == second.name_in(tmp_path / "else") == "a.tif"
 
 
 def test_two_label_files_are_never_joined(tmp_path):

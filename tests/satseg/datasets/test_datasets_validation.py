@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+import rasterio
 from dataset_drops import BOW_TIE, HOUSE, write_labels, write_scene
 from rasterio import Affine
 
@@ -130,12 +131,16 @@ def test_a_scene_lies_somewhere_on_earth(transform, crs, placed):
 
 
 @pytest.mark.slow
-def test_great_expectations_judges_by_the_same_rules_and_its_pages_need_no_network(workspace, ingest, good_drop):
+def test_great_expectations_judges_by_the_same_rules_and_its_pages_need_no_network(workspace, ingest, good_drop, capfd):
     write_scene(good_drop / "twin.tif", seed=1)
     write_scene(good_drop / "no-place.tif", seed=3, crs=None, transform=None)
     write_labels(good_drop / "no-place.json", BOW_TIE)
     write_scene(good_drop / "lonely.tif", seed=4)
     write_labels(good_drop / "lonely.json", HOUSE, [[1, 1], [2, 1], [2, 2]])
+    with rasterio.open(good_drop / "lonely.tif", "r+") as dataset:
+        dataset.update_tags(TIFFTAG_DATETIME="4 May 2024")
+    (good_drop / "north").mkdir()
+    (good_drop / "north" / "text.tif").write_text("no raster")
     strict = ProjectConfig(
         name="roofs",
         classes=("building",),
@@ -146,6 +151,8 @@ def test_great_expectations_judges_by_the_same_rules_and_its_pages_need_no_netwo
     assert "same file as scene 'good'" in result.quarantined["twin"][0]
     assert "has the CRS none" in result.quarantined["no-place"][0]
     said = " | ".join(result.warnings)
+    assert "quarantined north/text.tif: " in capfd.readouterr().err
+    assert "lonely: its time of acquisition '4 May 2024' is no date" in said
     assert "lonely: has a polygon of 0.5 pixels, smaller than 4" in said
     assert "lonely: has a polygon of 225 m², expected 1 to 200" in said
 
@@ -159,7 +166,13 @@ def test_great_expectations_judges_by_the_same_rules_and_its_pages_need_no_netwo
         for style in re.findall(r'<link rel="stylesheet" href="([^"]+)"', text):
             assert (page.parent / style).is_file()
     front = (docs / "index.html").read_text()
-    for words in ("Quarantined", "same file as scene &#x27;good&#x27;", "Warnings", "smaller than 4"):
+    for words in (
+        "Quarantined",
+        "same file as scene &#x27;good&#x27;",
+        "Warnings",
+        "smaller than 4",
+        "not a GeoTIFF, PNG or JPEG",
+    ):
         assert words in front
     for target in re.findall(r'href="([^"]+\.html)"', front):
         assert (docs / target).is_file()
