@@ -15,7 +15,10 @@ from satseg.storage.layout import Workspace
 
 @dataclass(frozen=True)
 class SceneRecord:
-    """One scene of one dataset version; `path` and `annotations` can be read now, whatever the newest version is."""
+    """One scene of one dataset version; `path` and `annotations` can be read now, whatever the newest version is.
+
+    East in `footprint_wgs84` exceeds 180 for a scene across the antimeridian.
+    """
 
     id: str
     path: Path
@@ -216,4 +219,4 @@ def _bounds(bbox: Iterable[float] | None) -> tuple[float, float, float, float] |
     if bbox is None:
         return None
     west, south, east, north = bbox
-    return west, south, east, north
+    return west, south, east + 360 if east < west else east, north

@@ -1,6 +1,7 @@
 """STAC: an Item per scene and the Collection of a project's dataset."""
 
 import copy
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,11 +11,12 @@ from pystac.extensions.file import FileExtension
 from pystac.extensions.label import LabelClasses, LabelCount, LabelExtension, LabelOverview, LabelType
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.raster import DataType, RasterBand, RasterExtension, Statistics
+from shapely.geometry import mapping
 
 from satseg.annotations.table import AnnotationTable
 from satseg.config.project import ProjectConfig
 from satseg.datasets.staging import StagedScene
-from satseg.scenes.grid import footprint_wgs84, gsd_of, mercator_note, outline_wgs84
+from satseg.scenes.grid import FULL_TURN, Grid, footprint_wgs84, geometry_wgs84, gsd_of, mercator_note
 
 _COMMON_NAMES = {
     *("coastal", "blue", "green", "green05", "red", "yellow", "pan", "rededge", "rededge071", "rededge075"),
@@ -34,7 +36,7 @@ def scene_item(scene: str, staged: StagedScene, project: ProjectConfig, ingested
     taken = _acquired(staged.acquired)
     item = pystac.Item(
         id=scene,
-        geometry=None if bounds is None else _polygon(outline_wgs84(staged.grid)),
+        geometry=None if bounds is None else _geometry(staged.grid),
         bbox=None if bounds is None else list(bounds),
         datetime=taken or ingested_at,
         properties=_properties(staged, project, ingested_at, taken is not None),
@@ -116,10 +118,7 @@ def annotated(
 
 def collection(project: ProjectConfig, items: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the STAC collection of a project's items, of which there is at least one."""
-    boxes = [item["bbox"] for item in items.values() if item.get("bbox")]
-    world = [-180.0, -90.0, 180.0, 90.0]
-    columns = [list(column) for column in zip(*boxes, strict=True)]
-    extent = [*map(min, columns[:2]), *map(max, columns[2:])] if boxes else world
+    extent = _extent([item["bbox"] for item in items.values() if item.get("bbox")])
     times: list[datetime] = sorted(datetime.fromisoformat(item["properties"]["datetime"]) for item in items.values())
     found = pystac.Collection(
         id=project.name,
@@ -222,6 +221,20 @@ def _acquired(text: str | None) -> datetime | None:
         return None
 
 
-def _polygon(corners: list[tuple[float, float]]) -> dict[str, Any]:
-    ring = [list(corner) for corner in (*corners, corners[0])]
-    return {"type": "Polygon", "coordinates": [ring]}
+def _geometry(grid: Grid) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(mapping(geometry_wgs84(grid))))  # lists, as in an item that was read
+    return found
+
+
+def _extent(boxes: list[list[float]]) -> list[float]:
+    """Return the box around boxes; in one that lies across the antimeridian west is larger than east."""
+    if not boxes:
+        return [-180.0, -90.0, 180.0, 90.0]
+    wests, souths, easts, norths = (list(column) for column in zip(*boxes, strict=True))
+    if any(west > east for west, east in zip(wests, easts, strict=True)):
+        easts = [east + FULL_TURN if east < 0 else east for east in easts]
+        wests = [west + FULL_TURN if west < 0 else west for west in wests]
+    west, east = min(wests), max(easts)
+    if any(a > b for a, b in zip(wests, easts, strict=True)) or east - west >= FULL_TURN:
+        west, east = -180.0, 180.0
+    return [west, min(souths), east - FULL_TURN if east > 180 else east, max(norths)]

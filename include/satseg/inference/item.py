@@ -6,12 +6,12 @@ from typing import Any
 
 import pystac
 from pydantic import BaseModel, ConfigDict, Field
-from shapely.geometry import Polygon, mapping
+from shapely.geometry import mapping
 
 from satseg.datasets.checksums import sha256_of
 from satseg.inference.polygon_files import FORMATS
 from satseg.inference.sources import SceneInput
-from satseg.scenes.grid import Grid, footprint_wgs84, outline_wgs84
+from satseg.scenes.grid import Grid, footprint_wgs84, geometry_wgs84
 
 ITEM_FILE = "item.json"
 PROBABILITY_FILE = "probability.tif"
@@ -101,7 +101,7 @@ def build_item(folder: Path, scene: SceneInput, grid: Grid, record: PredictionRe
         properties["proj:wkt2"] = grid.crs
     item = pystac.Item(
         id=f"{scene.id}-{record.model}",
-        geometry=mapping(Polygon(outline_wgs84(grid))) if bounds else None,
+        geometry=mapping(geometry_wgs84(grid)) if bounds else None,
         bbox=list(bounds) if bounds else None,
         datetime=pystac.utils.str_to_datetime(scene.acquired) if scene.acquired else now,
         properties=properties,

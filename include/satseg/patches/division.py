@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely.affinity import translate
 
 from satseg.annotations.masks import PolygonIndex
 from satseg.config.project import ProjectConfig, content_id
@@ -65,7 +66,10 @@ def extend(
 def _overlap(a: SceneRecord, b: SceneRecord) -> bool:
     if a.footprint_wgs84 is None or b.footprint_wgs84 is None:
         return False
-    return bool(shapely.box(*a.footprint_wgs84).intersection(shapely.box(*b.footprint_wgs84)).area > 0)
+    one, other = shapely.box(*a.footprint_wgs84), shapely.box(*b.footprint_wgs84)
+    # either side of the antimeridian
+    turned = (translate(other, turn) for turn in (-360, 0, 360))
+    return any(one.intersection(box).area > 0 for box in turned)
 
 
 def _divide(

@@ -108,9 +108,9 @@ def may_meet(a: SceneRecord, b: SceneRecord, buffer_m: float) -> bool:
     # bounds of a warped rectangle can cut off the bulge of its edges: be generous, this only saves work
     reach_lat = (buffer_m + 1000.0) / 111_000.0
     reach_lon = reach_lat / max(math.cos(math.radians(min(latitude, 89.0))), 0.01)
+    turns = (-360, 0, 360)  # either side of the antimeridian
     return (
-        a_box[0] - reach_lon <= b_box[2]
-        and b_box[0] - reach_lon <= a_box[2]
+        any(a_box[0] - reach_lon <= b_box[2] + turn and b_box[0] + turn - reach_lon <= a_box[2] for turn in turns)
         and a_box[1] - reach_lat <= b_box[3]
         and b_box[1] - reach_lat <= a_box[3]
     )

@@ -8,9 +8,11 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import calculate_default_transform, transform_bounds
-from shapely.geometry import Polygon
+from shapely.affinity import translate
+from shapely.geometry import MultiPolygon, Polygon, box
 
 METRES_PER_DEGREE = 111_319.49  # along the equator of WGS 84
+FULL_TURN = 360.0
 GSD_TOLERANCE = 0.01
 WEB_MERCATOR = "EPSG:3857"
 
@@ -125,21 +127,37 @@ def _reprojected(grid: Grid, crs: str, gsd_m: float | None) -> Grid:
 
 
 def footprint_wgs84(grid: Grid) -> tuple[float, float, float, float] | None:
-    """Return west, south, east, north in degrees; None without a CRS or where the CRS has no way to WGS 84."""
+    """Return west, south, east, north in degrees; None without a CRS or where the CRS has no way to WGS 84.
+
+    West is larger than east where the scene lies across the antimeridian, as in RFC 7946.
+    """
     if grid.crs is None:
         return None
     try:
         west, south, east, north = transform_bounds(CRS.from_user_input(grid.crs), CRS.from_epsg(4326), *grid.bounds)
     except RasterioError:
         return None
-    bounds = (float(west), float(south), float(east), float(north))
+    if east - west >= FULL_TURN:
+        west, east = -180.0, 180.0
+    bounds = (_longitude(float(west)), float(south), _longitude(float(east)), float(north))
     return bounds if all(math.isfinite(value) for value in bounds) else None
 
 
-def outline_wgs84(grid: Grid) -> list[tuple[float, float]]:
-    """Return the corners of a scene that has a footprint as longitude, latitude in degrees."""
+def _longitude(degrees: float) -> float:
+    return degrees if abs(degrees) <= 180 or not math.isfinite(degrees) else (degrees + 180) % FULL_TURN - 180
+
+
+def geometry_wgs84(grid: Grid) -> Polygon | MultiPolygon:
+    """Return the ground of a scene that has a footprint, in longitude and latitude; cut at the antimeridian."""
+    bounds = footprint_wgs84(grid)
     transformer = pyproj.Transformer.from_crs(grid.crs, "EPSG:4326", always_xy=True)
-    return [transformer.transform(*corner) for corner in grid.corners]
+    corners = [transformer.transform(*corner) for corner in grid.corners]
+    if bounds is None or bounds[0] <= bounds[2]:
+        return Polygon(corners)
+    whole = Polygon([(x % FULL_TURN, y) for x, y in corners])
+    west = whole.intersection(box(0, -90, 180, 90))
+    east = translate(whole.intersection(box(180, -90, FULL_TURN, 90)), -FULL_TURN)
+    return MultiPolygon([part for part in (west, east) if isinstance(part, Polygon) and not part.is_empty])
 
 
 def mercator_note(grid: Grid) -> str | None:

@@ -1,12 +1,14 @@
 """Metres, and other scenes' ground in one's own pixels."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from affine import Affine
 from patch_scenes import SceneSpec, record_of, small_project
 
+from satseg.patches.division import _overlap
 from satseg.patches.ground import SceneGround, bounding_rects, ground_of, may_meet
 from satseg.patches.windows import Margin
 
@@ -65,3 +67,16 @@ def test_far_or_unplaced_scenes_have_no_ground_in_common() -> None:
     grounds = [ground_of(record_of(spec)) for spec in (here, far, island)]
     assert not len(bounding_rects(rects, grounds[1], grounds[0], Margin(10, 10)))
     assert not len(bounding_rects(rects, grounds[2], grounds[0], Margin(10, 10)))
+
+
+@pytest.mark.parametrize("meets", [lambda a, b: may_meet(a, b, 5), _overlap])
+def test_scenes_on_both_sides_of_the_antimeridian_may_meet(meets) -> None:
+    record = record_of(SceneSpec("a"))
+    across, west, east, elsewhere = (
+        replace(record, footprint_wgs84=(left, -1.0, right, 1.0))
+        for left, right in ((179.9, 180.1), (179.95, 180.0), (-180.0, -179.95), (0.0, 1.0))
+    )
+    for one in (across, west, east):
+        assert meets(across, one)
+        assert meets(one, across)
+        assert not meets(one, elsewhere)

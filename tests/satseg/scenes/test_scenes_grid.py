@@ -4,7 +4,16 @@ import pytest
 from affine import Affine
 from rasterio.crs import CRS
 
-from satseg.scenes.grid import Grid, crs_name, fits_gsd, footprint_wgs84, gsd_of, mercator_note, target_grid
+from satseg.scenes.grid import (
+    Grid,
+    crs_name,
+    fits_gsd,
+    footprint_wgs84,
+    geometry_wgs84,
+    gsd_of,
+    mercator_note,
+    target_grid,
+)
 
 MERCATOR = Grid(
     3072, 2048, Affine(0.07464553543474244, 0, 3628312.858, 0, -0.07464553543474244, 39135.758), "EPSG:3857"
@@ -64,3 +73,27 @@ def test_a_crs_is_called_by_a_code_only_where_the_code_says_the_same():
     grid = Grid(10, 10, Affine(0.5, 0, 450_000, 0, -0.5, 30_000), name)
     arc_1960 = footprint_wgs84(Grid(10, 10, grid.transform, "EPSG:21096"))
     assert footprint_wgs84(grid) == pytest.approx(arc_1960, abs=2e-5)  # a metre, and not the hundreds of no shift
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:32601", Affine(20, 0, 165_950, 0, -20, 100_000)),
+        ("EPSG:4326", Affine(1e-4, 0, 179.99, 0, -1e-4, 10)),
+        ("EPSG:4326", Affine(1e-4, 0, -180.01, 0, -1e-4, 10)),
+    ],
+)
+def test_a_scene_across_the_antimeridian_is_cut_there(crs, transform):
+    grid = Grid(200, 200, transform, crs)
+    west, south, east, north = footprint_wgs84(grid)
+    assert 179.98 < west <= 180
+    assert -180 <= east < -179.96
+    left, right = geometry_wgs84(grid).geoms
+    assert left.bounds == pytest.approx((west, south, 180, north), abs=1e-4)
+    assert right.bounds == pytest.approx((-180, south, east, north), abs=1e-4)
+
+
+def test_a_map_of_the_world_stays_whole():
+    world = Grid(360, 180, Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
+    assert footprint_wgs84(world) == (-180, -90, 180, 90)
+    assert geometry_wgs84(world).bounds == (-180, -90, 180, 90)
