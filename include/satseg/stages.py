@@ -71,7 +71,9 @@ class PatchSpec(Spec):
     dataset_version: str | None = Field(None, description="Default: the newest.")
     scenes: list[str] = Field([], description="Extract only these (step 'extract').")
     step: Literal["plan", "extract", "finalise", "all"] = "all"
-    threads: int | None = Field(None, ge=1, description="Threads that read and cut; the patches do not depend on it.")
+    threads: int | None = Field(
+        None, ge=1, le=64, description="Threads that read and cut; the patches do not depend on it."
+    )
     preview: bool = Field(False, description="Also draw the patch set and log the pictures to MLflow.")
     force: bool = False
 

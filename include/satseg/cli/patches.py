@@ -19,6 +19,7 @@ from satseg.cli.app import (
     project_and_workspace,
     run_stage,
 )
+from satseg.errors import ConfigurationError
 from satseg.storage.layout import Workspace
 
 
@@ -43,7 +44,8 @@ PreviewOption = Annotated[
     bool, typer.Option("--preview", help="Also draw a contact sheet and a map of the splits; logged to MLflow.")
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Threads that read and cut; the patches do not depend on it.")
+    int | None,
+    typer.Option("--threads", min=1, max=64, help="Threads that read and cut; the patches do not depend on it."),
 ]
 ListOption = Annotated[bool, typer.Option("--list", help="List the patch sets there are, and who needs them.")]
 PruneOption = Annotated[bool, typer.Option("--prune", help="Remove the patch sets that nobody needs.")]
@@ -74,7 +76,8 @@ def patch(  # noqa: PLR0917 - Typer's parameters are keywords
     by side: plan first, then one extract per scene, then finalise.
 
     `--list` and `--prune` only look at and remove patch sets there are. `--prune` keeps the one meant when none is
-    named and those that registered models were trained on; with `--force` it removes the latter too, and says so.
+    named, those that models were trained on and unfinished ones of the last 24 hours; with `--force` it removes the
+    latter two as well, and says so.
 
     Example: `satseg patch -p buildings`, with pictures `satseg patch -p buildings --preview`, or for one scene
     `satseg patch -p buildings --dataset-version v2 --step extract --scene ggaba_a`
@@ -84,6 +87,10 @@ def patch(  # noqa: PLR0917 - Typer's parameters are keywords
 
     what, workspace = project_and_workspace(project, overrides)
     if list_sets or prune_sets:
+        if step is not Step.all or scene or preview or dataset_version:
+            raise ConfigurationError(
+                "--list and --prune make no patch set: leave out --step, --scene, --preview and --dataset-version."
+            )
         _keep_house(workspace, what.name, prune_sets, force, as_json)
         return
     spec = PatchSpec(

@@ -13,14 +13,14 @@ SplitBy = Literal["blocks", "scene", "column"]
 class PatchConfig(Section):
     """How scenes are cut into windows, sampled and split."""
 
-    size_px: int = Field(256, ge=32, multiple_of=32, description="Width and height of a patch.")
+    size_px: int = Field(256, ge=32, le=8192, multiple_of=32, description="Width and height of a patch.")
     stride_px: int = Field(128, ge=16, description="Step between training windows; val and test use size_px.")
     edge: Edge = Field(
         "shift",
         description="At the scene's right and lower edge: shift the last window inward, pad it with a mirror image, "
         "or drop what a whole window does not fit in.",
     )
-    block_px: int = Field(512, ge=32, description="Side of a spatial block; a block belongs to one split.")
+    block_px: int = Field(512, ge=32, le=2**20, description="Side of a spatial block; a block belongs to one split.")
     split_by: SplitBy = Field(
         "blocks", description="What goes to one split as a whole: a block, a scene, or what a column of yours says."
     )
@@ -30,23 +30,25 @@ class PatchConfig(Section):
     split_property: str | None = Field(
         None, description="split_by: column, without a file: the STAC property of a scene that names its split."
     )
-    buffer_m: float = Field(5.0, ge=0, description="Least distance of training windows to val and test windows.")
-    buffer_px: int = Field(16, ge=0, description="The same for scenes without a CRS.")
+    buffer_m: float = Field(
+        5.0, ge=0, le=100_000, description="Least distance of training windows to val and test windows."
+    )
+    buffer_px: int = Field(16, ge=0, le=100_000, description="The same for scenes without a CRS.")
     val_fraction: Fraction = Field(0.15, description="Part of the blocks used to choose the epoch.")
     test_fraction: Fraction = Field(0.2, description="Part of the blocks held out for evaluation.")
     max_nodata_fraction: Fraction = Field(0.5, description="Windows with more nodata are dropped.")
     positive_fraction: Fraction = Field(0.01, description="Labelled part from which a window counts as positive.")
-    min_label_px: int = Field(0, ge=0, description="Labelled pixels it needs besides to count as positive.")
-    copies_per_positive: int = Field(6, ge=1, description="Draw weight of a positive window in training.")
-    negatives_per_positive: float = Field(1.0, ge=0, description="Training negatives kept per positive.")
+    min_label_px: int = Field(0, ge=0, le=2**30, description="Labelled pixels it needs besides to count as positive.")
+    copies_per_positive: int = Field(6, ge=1, le=1000, description="Draw weight of a positive window in training.")
+    negatives_per_positive: float = Field(1.0, ge=0, le=1000, description="Training negatives kept per positive.")
     hard_negatives: str | None = Field(
         None,
         description="CSV, JSON or Parquet file of windows (scene,row,col and perhaps size) that a model got wrong; "
         "training negatives on them are always kept. Relative to the workspace.",
     )
-    copies_per_hard_negative: int = Field(3, ge=1, description="Draw weight of a hard negative in training.")
-    shard_mib: int = Field(128, ge=1, description="Size of one shard file.")
-    seed: int = Field(0, description="Seed of split and sampling.")
+    copies_per_hard_negative: int = Field(3, ge=1, le=1000, description="Draw weight of a hard negative in training.")
+    shard_mib: int = Field(128, ge=1, le=65_536, description="Size of one shard file.")
+    seed: int = Field(0, ge=-(2**63), lt=2**63, description="Seed of split and sampling.")
 
     @model_validator(mode="after")
     def _consistent(self) -> "PatchConfig":

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely.affinity import translate
 
 from satseg.annotations.masks import PolygonIndex
 from satseg.config.project import ProjectConfig, content_id
@@ -15,7 +14,7 @@ from satseg.errors import BadDataError
 from satseg.patches.assignment import assign, assign_together
 from satseg.patches.block_table import FREE, TEST, TRAIN, VAL, BlockTable
 from satseg.patches.blocks import class_areas, valid_areas
-from satseg.patches.ground import WGS84, ground_of, overlap_shares
+from satseg.patches.ground import WGS84, ground_of, near_longitude, overlap_shares
 from satseg.patches.probes import join, probe_scene
 from satseg.patches.split_plan import PlannedBlock, PlannedScene, SplitName, SplitPlan, corners, grid_key, packed
 from satseg.patches.windows import axis_edges, block_grid
@@ -64,12 +63,18 @@ def extend(
 
 
 def _overlap(a: SceneRecord, b: SceneRecord) -> bool:
+    if _same_picture(a, b):
+        return True
     if a.footprint_wgs84 is None or b.footprint_wgs84 is None:
         return False
-    one, other = shapely.box(*a.footprint_wgs84), shapely.box(*b.footprint_wgs84)
-    # either side of the antimeridian
-    turned = (translate(other, turn) for turn in (-360, 0, 360))
-    return any(one.intersection(box).area > 0 for box in turned)
+    (west, south, east, north), (w, s, e, n) = a.footprint_wgs84, b.footprint_wgs84
+    east, e = east + 360 * (west > east), e + 360 * (w > e)  # across the 180th meridian
+    return max(south, s) < min(north, n) and any(max(west, w + t) < min(east, e + t) for t in (0, 360, -360))
+
+
+def _same_picture(a: SceneRecord, b: SceneRecord) -> bool:
+    same = a.checksum == b.checksum or a.source_checksum == b.source_checksum
+    return same and (a.height, a.width) == (b.height, b.width)
 
 
 def _divide(
@@ -77,7 +82,7 @@ def _divide(
 ) -> SplitPlan:
     """Assign the blocks of new scenes that do not overlap each other, in sight of all assigned ones."""
     drafts = {grid_key(record): _draft(record, plan, version) for record in batch}
-    inherited = {key: _inherited(draft, plan) for key, draft in drafts.items()}
+    inherited = {grid_key(record): _inherited(record, drafts[grid_key(record)], plan, records) for record in batch}
     by_scene = plan.split_by == "scene"
     if by_scene:
         inherited = {key: np.full(len(splits), _majority(splits)) for key, splits in inherited.items()}
@@ -134,24 +139,39 @@ def _draft(record: SceneRecord, plan: SplitPlan, version: str) -> PlannedScene:
     )
 
 
-def _inherited(draft: PlannedScene, plan: SplitPlan) -> NDArray[np.int64]:
+def _inherited(
+    record: SceneRecord, draft: PlannedScene, plan: SplitPlan, records: Sequence[SceneRecord]
+) -> NDArray[np.int64]:
     """Return the splits of blocks that lie at least half on ground assigned before, FREE for the others.
 
-    Test ground stays test before val stays val: what was held out must not be trained on.
+    Of a picture that is there already, the same block's split. Test ground stays test before val stays val: what
+    was held out must not be trained on.
     """
+    twins = [other for other in records if grid_key(other) in plan.scenes and _same_picture(record, other)]
     splits = np.full(len(draft.blocks), FREE)
+    for twin in twins:
+        splits = np.maximum(splits, [NUMBERS[block.split] for block in plan.scene(twin).blocks])
     if draft.crs is None or not plan.scenes:
         return splits
-    polygons = [shapely.Polygon(corners(block.lonlat)) for block in draft.blocks]
-    extent = shapely.MultiPolygon(polygons).bounds
+    longitude = corners(draft.blocks[0].lonlat)[0][0]
+    polygons = _outlines(draft.blocks, longitude)
+    extent = shapely.MultiPolygon(polygons.tolist()).bounds
     for split in ("train", "val", "test"):  # the later win
         for scene in plan.scenes.values():
             if scene.crs is None:
                 continue
-            others = [shapely.Polygon(corners(block.lonlat)) for block in scene.blocks if block.split == split]
+            others = _outlines([block for block in scene.blocks if block.split == split], longitude)
             near = [other for other in others if shapely.box(*other.bounds).intersects(shapely.box(*extent))]
-            splits[overlap_shares(polygons, near) >= INHERIT_SHARE] = NUMBERS[split]
+            inherits = overlap_shares(polygons.tolist(), near) >= INHERIT_SHARE
+            splits[inherits] = np.maximum(splits[inherits], NUMBERS[split])
     return splits
+
+
+def _outlines(blocks: Sequence[PlannedBlock], longitude: float) -> NDArray[np.object_]:
+    """Return the blocks in longitude and latitude as polygons that no meridian cuts."""
+    rings = np.array([corners(block.lonlat) for block in blocks]).reshape(-1, 4, 2)
+    polygons: NDArray[np.object_] = shapely.polygons(near_longitude(rings, longitude))
+    return polygons
 
 
 def _majority(splits: NDArray[np.int64]) -> int:

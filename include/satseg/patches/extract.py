@@ -21,6 +21,7 @@ from satseg.patches.patchset import SPLITS
 from satseg.patches.plan import PatchPlan
 from satseg.patches.sampling import Sample, decide
 from satseg.patches.shards import Record, ShardWriter
+from satseg.patches.twins import DIGEST, digest_of
 from satseg.patches.windows import Window
 from satseg.progress import Advance, progress_bar
 from satseg.storage.atomic import exclusive, remove_stale_temps, replacing_directory, write_json
@@ -144,6 +145,7 @@ class _Extraction:
         capacity = self._record.capacity(self._config.shard_mib)
         moments = Moments.none(self._record.channels)
         class_pixels = np.zeros(len(self._classes) + 1, dtype=np.int64)
+        digests = np.zeros(len(table), dtype=np.int64)
 
         def content(cell: Cell) -> Content:
             return self._cells.content(cell, splits[cell.index].tolist())
@@ -156,8 +158,9 @@ class _Extraction:
                 for split in SPLITS
             }
             for number, cut in enumerate(in_order(content, full, self._threads), start=1):
-                for split, image, mask in cut:
+                for row, (split, image, mask) in zip(full[number - 1].index, cut, strict=True):
                     writers[split].write(image, mask)
+                    digests[row] = digest_of(image)
                 for added in cut.moments:
                     moments += added
                 class_pixels += cut.class_pixels
@@ -165,6 +168,7 @@ class _Extraction:
                 advance()
                 if number % TRIM_EVERY == 0:
                     give_back()
+        table[DIGEST] = digests
         return Part(
             scene=self._scene.id,
             windows=counts,

@@ -20,6 +20,7 @@ from satseg.patches.patchset import (
 from satseg.patches.plan import PatchPlan, no_train_windows
 from satseg.patches.shards import Record, Sources, arrange, write_shard
 from satseg.patches.summary import describe, statistics_of
+from satseg.patches.twins import DIGEST, check_twins
 from satseg.progress import progress_bar
 from satseg.storage.atomic import exclusive, remove_stale_temps, replacing_file, write_json
 
@@ -36,7 +37,7 @@ def finalise(plan: PatchPlan, force: bool = False) -> tuple[PatchSetDescription,
 
     Raises:
         BadDataError: a scene is not extracted yet, or a split has no windows.
-        SplitLeakError: kept windows of different splits are too near to each other.
+        SplitLeakError: kept windows of different splits are too near to each other, or the same picture.
         LockHeldError: another process finalises the same patch set.
     """
     with exclusive(plan.workspace.lock(f"patch-set-{plan.id}"), f"Patch set {plan.id}"):
@@ -49,6 +50,7 @@ def finalise(plan: PatchPlan, force: bool = False) -> tuple[PatchSetDescription,
         _check_splits(plan, manifest)
         check_leaks(plan, manifest)
         counts = _write_shards(plan, parts, manifest)
+        check_twins(plan.folder, manifest)
         with replacing_file(plan.folder / MANIFEST_FILE) as temp:
             _ordered(manifest, plan).to_parquet(temp, index=False)
         statistics = statistics_of(plan, parts)
@@ -93,6 +95,11 @@ def _manifest(plan: PatchPlan) -> "pd.DataFrame":
         table = pd.read_parquet(plan.part(record.id) / TABLE_FILE)
         table.insert(0, "scene", record.id)
         tables.append(table)
+    old = [record.id for record, table in zip(plan.records, tables, strict=True) if DIGEST not in table]
+    if old:
+        raise BadDataError(
+            f"{', '.join(old)} of patch set {plan.id} were extracted by an earlier satseg. Run satseg patch --force."
+        )
     manifest = pd.concat(tables, ignore_index=True)
     blocks = plan.planned_blocks()
     cohorts = {name: block.cohort for name, block in blocks.items()}

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from satseg.config.patches import PatchConfig
 from satseg.errors import ConfigurationError
 from satseg.patches.windows import Rects, no_rects
+from satseg.progress import say
 from satseg.storage.layout import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NEEDED = ("scene", "row", "col")
+MOST_PX = 2**31  # more than any scene has along a side
 READERS = (".csv", ".json", ".parquet")
 
 
@@ -76,19 +78,39 @@ def read_hard_negatives(config: PatchConfig, workspace: Workspace) -> HardNegati
             f"patches.hard_negatives {path} has no column {', '.join(missing)} (it has {', '.join(map(str, table))}); "
             f"it needs {', '.join(NEEDED)} and may have size."
         )
-    size = table.get("size", config.size_px)
-    try:
-        rows, cols = table["row"].astype("int64"), table["col"].astype("int64")
-        sizes = (rows * 0 + size).astype("int64")
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(
-            f"patches.hard_negatives {path}: row, col and size must be whole numbers ({error})."
-        ) from error
+    if table.empty:
+        say(f"warning: patches.hard_negatives {path} lists no window")
+        return NO_HARD_NEGATIVES
+    if table["scene"].isna().any():
+        raise ConfigurationError(f"patches.hard_negatives {path}, window {_first(table['scene'].isna())}: no scene.")
+    rows, cols = (_whole(table[name], 0, path) for name in ("row", "col"))
+    size = table["size"] if "size" in table else table["row"] * 0 + config.size_px
+    sizes = _whole(size.fillna(config.size_px), 1, path)  # an empty one is a patch's
     rects = np.stack([rows, cols, rows + sizes, cols + sizes], axis=1)
     scenes = table["scene"].astype(str).to_numpy()
     by_scene = {str(scene): np.unique(rects[scenes == scene], axis=0) for scene in np.unique(scenes)}
     listed = json.dumps({scene: some.tolist() for scene, some in by_scene.items()}, sort_keys=True)
     return HardNegatives(by_scene, hashlib.sha256(listed.encode()).hexdigest())
+
+
+def _whole(values: "pd.Series[Any]", least: int, path: Path) -> NDArray[np.int64]:
+    """Return a column as whole pixels."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    wrong = ~((numbers >= least) & (numbers <= MOST_PX) & (numbers % 1 == 0))
+    if wrong.any():
+        place = _first(wrong)
+        raise ConfigurationError(
+            f"patches.hard_negatives {path}, window {place}: {values.name} is {values.iloc[place - 1]}. Row, col and "
+            f"size must be whole numbers, row and col from 0, size from 1, all up to {MOST_PX}."
+        )
+    return numbers.to_numpy().astype(np.int64)
+
+
+def _first(chosen: "pd.Series[bool]") -> int:
+    """Return the number of the first chosen window, counted from 1."""
+    return int(chosen.to_numpy().argmax()) + 1
 
 
 def _table(path: Path) -> "pd.DataFrame":
@@ -103,7 +125,12 @@ def _table(path: Path) -> "pd.DataFrame":
         if kind == ".parquet":
             return pd.read_parquet(path)
         content: Any = json.loads(path.read_text(encoding="utf-8"))
-        return pd.DataFrame(content["windows"] if isinstance(content, dict) else content)
+        windows = content.get("windows") if isinstance(content, dict) else content
+        if not isinstance(windows, list):
+            raise ConfigurationError(
+                f"patches.hard_negatives {path} must be a JSON array of windows, or an object with one as 'windows'."
+            )
+        return pd.DataFrame(windows, columns=None if windows else list(NEEDED))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(
             f"patches.hard_negatives {path} cannot be read ({error}). Correct the path."

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TOLERANCE_PX = 1e-3  # rounding of coordinate transforms
+SLACK = 1e-4  # part of the buffer by which a distance may seem shorter, as a scene is measured at some points only
 SHOWN = 5
 AT_A_TIME = 8192  # windows compared together; bounds the memory
 
@@ -37,21 +38,23 @@ class Leak:
 def check_leaks(plan: PatchPlan, manifest: "pd.DataFrame") -> None:
     """Check that kept train windows keep the buffer to kept val and test windows, and val windows to test windows.
 
-    Windows of all scenes are compared in the pixels of each scene, scaled to metres when it has a CRS. This uses
-    none of the arithmetic that placed the windows.
+    The windows of each scene are compared with all held-out windows that lie near them on the globe, in metres on
+    the ground around each, and in pixels without a CRS. This uses none of the arithmetic that placed the windows,
+    nor which scenes it took for neighbours.
 
     Raises:
         SplitLeakError: listing the offending pairs.
     """
     kept = manifest[manifest["kept"]]
+    held_out = kept[kept["split"] != "train"]
+    places = _Places.of(held_out, plan.grounds())
     leaks: list[Leak] = []
     for record in plan.records:
-        others = [record.id, *(other.id for other in plan.meeting(record))]
         own = kept[kept["scene"] == record.id]
-        held_out = kept[kept["scene"].isin(others)]
+        near = held_out[places.near(_Places.of(own, plan.grounds()), record.id, plan.project.patches.buffer_m)]
         for splits, held_splits in ((("train",), ("val", "test")), (("val",), ("test",))):
             a = own[own["split"].isin(splits)]
-            b = held_out[held_out["split"].isin(held_splits)]
+            b = near[near["split"].isin(held_splits)]
             leaks += _leaks(plan, record.id, a, b)
     if leaks:
         config = plan.project.patches
@@ -62,31 +65,88 @@ def check_leaks(plan: PatchPlan, manifest: "pd.DataFrame") -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Where windows lie: scene, (N,), centre in geocentric metres, (N, 3), and distance to the farthest corner."""
+
+    scene: NDArray[np.object_]
+    centre: NDArray[np.float64]
+    reach: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, windows: "pd.DataFrame", grounds: dict[str, SceneGround]) -> "_Places":
+        scenes = windows["scene"].to_numpy(dtype=object)
+        centre, reach = np.full((len(windows), 3), np.inf), np.zeros(len(windows))
+        rects = _rects(windows, grounds)
+        for scene in np.unique(scenes):
+            rows = np.flatnonzero(scenes == scene)
+            if grounds[scene].crs is None:
+                continue
+            corners = grounds[scene].geocentric(rects[rows][:, [[1, 0], [3, 0], [3, 2], [1, 2]]])
+            centre[rows] = corners.mean(axis=1)
+            reach[rows] = np.linalg.norm(corners - centre[rows][:, None], axis=2).max(axis=1)
+        return cls(scenes, centre, reach)
+
+    def near(self, others: "_Places", scene: str, distance: float) -> NDArray[np.bool_]:
+        """Return which windows are of a scene, or may lie within a distance of others', which are of that scene."""
+        mine: NDArray[np.bool_] = self.scene == scene
+        if not len(others.centre) or not np.isfinite(others.centre).all():
+            return mine
+        centre = others.centre.mean(axis=0)
+        radius = (np.linalg.norm(others.centre - centre, axis=1) + others.reach).max()
+        near: NDArray[np.bool_] = np.linalg.norm(self.centre - centre, axis=1) <= self.reach + radius + distance
+        return mine | near
+
+
 def _leaks(plan: PatchPlan, scene: str, a: "pd.DataFrame", b: "pd.DataFrame") -> list[Leak]:
     if a.empty or b.empty:
         return []
     grounds, config = plan.grounds(), plan.project.patches
     frame = grounds[scene]
-    down, across = (1.0, 1.0) if frame.crs is None else frame.metres_per_pixel()
     buffer = float(config.buffer_px) if frame.crs is None else config.buffer_m
-    scale = np.array([across, down])
-    outside = _scaled(_polygons(b, grounds, frame, shrink=0.0), scale)
+    outside = _polygons(b, grounds, frame, shrink=0.0)
     tree = shapely.STRtree(outside)
     leaks = []
     for start in range(0, len(a), AT_A_TIME):
         some = a.iloc[start : start + AT_A_TIME]
-        inside = _scaled(_polygons(some, grounds, frame, shrink=TOLERANCE_PX), scale)
-        which, found = tree.query(inside, predicate="dwithin", distance=buffer)
-        distances = shapely.distance(inside[which], outside[found])
-        near = (distances < buffer) | (distances == 0)
+        inside = _polygons(some, grounds, frame, shrink=TOLERANCE_PX)
+        steps = _steps(frame, _rects(some, grounds))
+        least = np.linalg.svd(steps, compute_uv=False).min(axis=1)
+        which, found = tree.query(inside, predicate="dwithin", distance=buffer / least + TOLERANCE_PX)
+        distances = shapely.distance(_on_ground(inside[which], steps[which]), _on_ground(outside[found], steps[which]))
+        near = (distances < buffer * (1 - SLACK)) | (distances == 0)
         pairs = zip(which[near], found[near], distances[near], strict=True)
         leaks += [Leak(_name(some, int(i)), _name(b, int(j)), float(distance)) for i, j, distance in pairs]
     return leaks
 
 
-def _scaled(polygons: NDArray[np.object_], scale: NDArray[np.float64]) -> NDArray[np.object_]:
-    scaled: NDArray[np.object_] = shapely.transform(polygons, lambda xy: xy * scale)
-    return scaled
+def _steps(frame: SceneGround, rects: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far a column and a row go in metres of the plane that touches the ground at each rectangle.
+
+    (N, 2, 2), x and y of a column's step in the first column of each matrix, of a row's in the second.
+    """
+    if frame.crs is None:
+        return np.broadcast_to(np.eye(2), (len(rects), 2, 2))
+    centres = np.stack([rects[:, [1, 3]].mean(axis=1), rects[:, [0, 2]].mean(axis=1)], axis=1)
+    here = frame.geocentric(centres)
+    across, down = (frame.geocentric(centres + step) - here for step in ([1, 0], [0, 1]))
+    plane: NDArray[np.float64] = np.linalg.qr(np.stack([across, down], axis=2))[1]
+    return plane
+
+
+def _on_ground(polygons: NDArray[np.object_], steps: NDArray[np.float64]) -> NDArray[np.object_]:
+    """Return quadrilaterals given in pixels in metres, each by the steps of a pixel where it lies."""
+    corners = shapely.get_coordinates(polygons).reshape(len(polygons), 5, 2)
+    placed: NDArray[np.object_] = shapely.polygons(corners @ steps.transpose(0, 2, 1))
+    return placed
+
+
+def _rects(windows: "pd.DataFrame", grounds: dict[str, SceneGround]) -> NDArray[np.float64]:
+    """Return the windows, cut at their scene's edges, as top, left, bottom, right, (N, 4)."""
+    top, left, size = (windows[name].to_numpy() for name in ("row", "col", "size"))
+    height = windows["scene"].map({scene: ground.height for scene, ground in grounds.items()}).to_numpy()
+    width = windows["scene"].map({scene: ground.width for scene, ground in grounds.items()}).to_numpy()
+    return np.stack([top, left, np.minimum(top + size, height), np.minimum(left + size, width)], axis=1).astype(float)
 
 
 def _polygons(
@@ -94,14 +154,10 @@ def _polygons(
 ) -> NDArray[np.object_]:
     """Return the windows, cut at their scene's edges, as polygons in the pixels of `frame`."""
     polygons = np.empty(len(windows), dtype=object)
-    scenes = windows["scene"].to_numpy()
+    scenes, rects = windows["scene"].to_numpy(), _rects(windows, grounds)
     for scene in np.unique(scenes):
-        ground, rows = grounds[scene], np.flatnonzero(scenes == scene)
-        chosen = windows.iloc[rows]
-        top, left, size = (chosen[name].to_numpy() for name in ("row", "col", "size"))
-        bottom, right = np.minimum(top + size, ground.height), np.minimum(left + size, ground.width)
-        rects = np.stack([top, left, bottom, right], axis=1).astype(float)
-        polygons[rows] = ground.outlines(rects + shrink * np.array([1, 1, -1, -1]), frame)
+        rows = np.flatnonzero(scenes == scene)
+        polygons[rows] = grounds[scene].outlines(rects[rows] + shrink * np.array([1, 1, -1, -1]), frame)
     return polygons
 
 

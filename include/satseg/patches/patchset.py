@@ -131,7 +131,14 @@ def header_bytes(path: Path) -> int:
 def list_patch_sets(workspace: Workspace, project_name: str) -> list[PatchSetDescription]:
     """Return the complete patch sets of a project, oldest first."""
     paths = sorted(workspace.patches(project_name).glob(f"*/{PATCHSET_FILE}"))
-    found = [_describe(path) for path in paths if not path.parent.name.startswith(TEMP_PREFIX)]
+    found = []
+    for path in paths:
+        try:
+            if not path.parent.name.startswith(TEMP_PREFIX):
+                found.append(_describe(path))
+        except BadDataError:
+            if path.exists():  # else it was removed meanwhile
+                raise
     return sorted(found, key=lambda description: (description.created, description.id))
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from affine import Affine
 
 from satseg.config.project import ProjectConfig, content_id
 from satseg.datasets.catalog import DatasetVersion, SceneRecord, open_version, with_other_classes
@@ -17,14 +18,12 @@ from satseg.patches.patchset import is_complete
 from satseg.patches.scene_layout import SceneLayout
 from satseg.patches.split_column import check_unchanged, named_splits
 from satseg.patches.split_plan import PlannedBlock, SplitPlan, empty_plan, read_plans, write_plan
-from satseg.patches.windows import HeldOut, Rects, SceneBlocks, Windows, held_out_windows, no_rects, rects_of
+from satseg.patches.windows import HeldOut, Margin, Rects, SceneBlocks, Windows, held_out_windows, no_rects, rects_of
 from satseg.storage.atomic import exclusive, remove_stale_temps
 from satseg.storage.layout import Workspace
 
 SCHEMA = 1  # raise it when the same inputs give other patches
-FEW_BLOCKS = (
-    200  # up to so many, laying out windows costs nothing and an impossible plan is found before reading pixels
-)
+FEW_BLOCKS = 5000  # up to so many, laying out windows costs little next to reading the pixels of an impossible plan
 
 
 @dataclass(frozen=True)
@@ -101,25 +100,40 @@ class PatchPlan:
 
     def meeting(self, record: SceneRecord) -> list[SceneRecord]:
         """Return the other scenes that may lie within the buffer of a scene."""
-        buffer_m = self.project.patches.buffer_m
-        return [other for other in self.records if other.id != record.id and may_meet(record, other, buffer_m)]
+        buffer_m, ground = self.project.patches.buffer_m, ground_of(record)
+        others = (other for other in self.records if other.id != record.id)
+        return [other for other in others if may_meet(ground, ground_of(other), buffer_m)]
 
     def windows(self, record: SceneRecord) -> Windows:
         """Lay out all windows of a scene, also those the buffer excludes."""
         config = self.project.patches
         ground = ground_of(record)
         margin = ground.margin(config)
+        neighbours = self.meeting(record)
 
         def of_others(split: str) -> Rects:
             found = [no_rects()]
-            for other in self.meeting(record):
+            for other in neighbours:
                 windows = held_out_windows(self.blocks(other), split, config.size_px, config.edge)
                 rects = rects_of(windows, config.size_px)
                 found.append(bounding_rects(rects, ground_of(other), ground, margin))
             return np.vstack(found)
 
-        foreign = HeldOut(test=of_others("test"), val=of_others("val"))
+        foreign = HeldOut(test=of_others("test"), val=of_others("val"), trained=self._trained_before(record))
         return SceneLayout(self.blocks(record), foreign, margin, config).windows()
+
+    def _trained_before(self, record: SceneRecord) -> Rects:
+        """Return in a scene's pixels the train blocks that earlier versions had, also of scenes that are gone."""
+        ground = ground_of(record)
+        found = [no_rects()]
+        for earlier in self.split.before(record):
+            there = SceneGround(earlier.scene, earlier.height, earlier.width, earlier.crs, Affine(*earlier.transform))
+            if may_meet(ground, there, 0.0):
+                rects = np.array([block.rect for block in earlier.blocks if block.split == "train"]).reshape(-1, 4)
+                found.append(bounding_rects(rects, there, ground, Margin(0, 0)))
+        # bounds are rounded outward: what only touches them was not trained on
+        inner: Rects = np.vstack(found) + np.array([1, 1, -1, -1])
+        return inner
 
 
 def make_plan(
@@ -148,15 +162,17 @@ def make_plan(
             remove_stale_temps(folder, "split.json")
             stored = read_plans(folder)
             split = extend(stored.get(fresh.key, fresh), records, project, opened.name, named)
-            plan = PatchPlan(project, opened, records, split, workspace)
-            _check_train_left(plan)
+            _check_train_left(PatchPlan(project, opened, records, split, workspace))
             write_plan(folder, split)
         if fresh.key not in stored and stored:
             warnings.append(
                 "patches.block_px, val_fraction, test_fraction, split_by or seed changed, which starts a new split: "
                 "its test blocks may be ground that earlier models were trained on."
             )
-    return PatchPlan(project, opened, records, split, workspace, hard), warnings
+    plan = PatchPlan(project, opened, records, split, workspace, hard)
+    if may_extend and not plan.complete:
+        _check_train_left(plan)
+    return plan, warnings
 
 
 def _check_scenes(records: Sequence[SceneRecord], version: DatasetVersion, project: ProjectConfig) -> None:
@@ -188,7 +204,7 @@ def _check_scenes(records: Sequence[SceneRecord], version: DatasetVersion, proje
 def _check_train_left(plan: PatchPlan) -> None:
     if len(plan.planned_blocks()) > FEW_BLOCKS:
         return
-    for record in plan.records:
+    for record in sorted(plan.records, key=lambda record: record.height * record.width):
         if any(window.split == "train" and not window.reason for window in plan.windows(record)):
             return
     raise no_train_windows(plan.project)

@@ -62,8 +62,9 @@ class SceneLayout:
     """Decides all windows of one scene from its block splits and the held-out ground of other scenes.
 
     Test windows always stay; val windows stay clear of test windows; train windows stay clear of both, by the
-    buffer. A train window that is too near moves away by less than a stride when it can, instead of being
-    dropped, so that training uses the ground up to the buffer.
+    buffer. Of both, those on ground that earlier models trained on are not kept. A train window that is too near
+    moves away by less than a stride when it can, instead of being dropped, so that training uses the ground up to
+    the buffer.
     """
 
     def __init__(self, scene: SceneBlocks, foreign: HeldOut, margin: Margin, config: PatchConfig) -> None:
@@ -81,15 +82,18 @@ class SceneLayout:
         size, edge = self._config.size_px, self._config.edge
         test = held_out_windows(self._scene, "test", size, edge)
         test_rects = np.vstack([rects_of(test, size), self._foreign.test])
-        val = self._clear_of(held_out_windows(self._scene, "val", size, edge), test_rects)
+        val = self._clear_of(held_out_windows(self._scene, "val", size, edge), test_rects, self._margin, "buffer")
         kept_val = [window for window in val if not window.reason]
         obstacles = Obstacles(np.vstack([test_rects, rects_of(kept_val, size), self._foreign.val]), self._margin)
-        return Windows.join([Windows.of([*test, *val]), *self._train(obstacles)])
+        held_out = self._clear_of([*test, *val], self._foreign.trained, Margin(0, 0), "was trained on")
+        return Windows.join([Windows.of(held_out), *self._train(obstacles)])
 
-    def _clear_of(self, windows: list[Window], obstacles: Rects) -> list[Window]:
-        blocked = Obstacles(obstacles, self._margin).blocked(rects_of(windows, self._config.size_px))
+    def _clear_of(self, windows: list[Window], obstacles: Rects, margin: Margin, reason: str) -> list[Window]:
+        """Return the windows; those nearer to obstacles than the margin get the reason unless they have one."""
+        blocked = Obstacles(obstacles, margin).blocked(rects_of(windows, self._config.size_px))
         return [
-            window._replace(reason="buffer") if near else window for window, near in zip(windows, blocked, strict=True)
+            window._replace(reason=window.reason or reason) if near else window
+            for window, near in zip(windows, blocked, strict=True)
         ]
 
     def _train(self, obstacles: Obstacles) -> Iterator[Windows]:

@@ -121,7 +121,7 @@ def _draw_map(axis: "Axes", patch_set: PatchSet, record: SceneRecord, windows: "
         covered: NDArray[np.bool_] = np.zeros(picture.shape[:2], dtype=bool)
         border = covered.copy()
         for row, col, size in rows[["row", "col", "size"]].to_numpy().tolist():
-            inside = np.s_[int(row / down) : int((row + size) / down), int(col / across) : int((col + size) / across)]
+            inside = np.s_[_map_pixels(row, size, down), _map_pixels(col, size, across)]
             covered[inside] = True
             if split != "train":  # training windows overlap: their borders would hide the picture
                 border[inside][[0, -1]] = True
@@ -134,6 +134,12 @@ def _draw_map(axis: "Axes", patch_set: PatchSet, record: SceneRecord, windows: "
     dropped = windows.loc[~windows["kept"], "reason"].value_counts()
     reasons = "".join(f", {count} {reason}" for reason, count in dropped.items())
     axis.set_title(f"{record.id}: {kept} windows kept{reasons}", fontsize=8)
+
+
+def _map_pixels(start: int, size: int, factor: float) -> slice:
+    """Return where a window lies along an axis of a picture reduced by a factor: at least one pixel."""
+    first = int(start / factor)
+    return slice(first, max(first + 1, int((start + size) / factor)))
 
 
 def _small(record: SceneRecord, patch_set: PatchSet) -> NDArray[np.float64]:

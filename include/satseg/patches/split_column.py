@@ -9,6 +9,7 @@ from satseg.config.patches import PatchConfig
 from satseg.datasets.catalog import SceneRecord
 from satseg.errors import ConfigurationError
 from satseg.patches.split_plan import SplitName, SplitPlan
+from satseg.progress import say
 from satseg.storage.layout import Workspace
 
 SPLIT_NAMES = get_args(SplitName)
@@ -24,6 +25,9 @@ def named_splits(config: PatchConfig, records: Sequence[SceneRecord], workspace:
     if config.split_file is not None:
         where = f"patches.split_file {workspace.root / config.split_file}"
         found = _from_file(workspace.root / config.split_file)
+        known = {record.id for record in records}
+        if unknown := [scene for scene in found if scene not in known]:
+            say(f"warning: {where} names {len(unknown)} scene(s) that are not labelled here: {', '.join(unknown[:5])}")
     else:
         where = f"STAC property '{config.split_property}'"
         found = {record.id: str(_property(record, str(config.split_property))) for record in records}
@@ -69,9 +73,23 @@ def _from_file(path: Path) -> dict[str, str]:
                     f"patches.split_file {path} has no column {' and '.join(missing)}; its first line must be "
                     f"'{','.join(COLUMNS)}'."
                 )
-            return {row["scene"].strip(): (row["split"] or "").strip() for row in reader}
+            return _rows(reader, path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"patches.split_file {path} cannot be read ({error}). Correct the path.") from error
+
+
+def _rows(reader: "csv.DictReader[str]", path: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for row in reader:
+        scene, split = ((row[name] or "").strip() for name in COLUMNS)
+        if not scene or not split:
+            raise ConfigurationError(f"patches.split_file {path}, line {reader.line_num}: give a scene and its split.")
+        if found.setdefault(scene, split) != split:
+            raise ConfigurationError(
+                f"patches.split_file {path}, line {reader.line_num}: scene '{scene}' is {split} here and "
+                f"{found[scene]} before. Give it one split."
+            )
+    return found
 
 
 def _as_split(text: str) -> SplitName:

@@ -101,6 +101,12 @@ class SplitPlan(_Stored):
             )
         return planned
 
+    def before(self, record: SceneRecord) -> list[PlannedScene]:
+        """Return the scenes that an earlier version had assigned when a scene was, in any state of theirs."""
+        cohort = self.scene(record).blocks[0].cohort
+        assigned = list(self.scenes.values())
+        return assigned[: next(i for i, scene in enumerate(assigned) if scene.blocks[0].cohort == cohort)]
+
     def missing(self, records: Iterable[SceneRecord]) -> list[SceneRecord]:
         """Return the scenes whose blocks are not assigned yet."""
         return [record for record in records if grid_key(record) not in self.scenes]

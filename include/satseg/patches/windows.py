@@ -4,7 +4,7 @@ Rectangles are (top, left, bottom, right) in pixels, the last two exclusive.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -87,17 +87,18 @@ class SceneBlocks:
     splits: dict[str, str]
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Ground of other scenes' test and val windows in this scene's pixels."""
-
-    test: Rects
-    val: Rects
-
-
 def no_rects() -> Rects:
     """Return an empty (0, 4) array."""
     return np.empty((0, 4), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Ground of other scenes' test and val windows in this scene's pixels, and what earlier models trained on."""
+
+    test: Rects
+    val: Rects
+    trained: Rects = field(default_factory=no_rects)
 
 
 def axis_starts(extent: int, size: int, stride: int, edge: Edge = "shift") -> list[int]:

@@ -42,11 +42,14 @@ class SceneSpec:
     nodata: float | None = None
     seed: int = 0
     pixels: Any = None
+    affine: Affine | None = None  # instead of gsd, origin and offset
 
 
 def transform_of(spec: SceneSpec) -> Affine:
     if spec.crs is None:
         return Affine.identity()
+    if spec.affine is not None:
+        return spec.affine
     down, right = spec.offset_px
     x, y = spec.origin[0] + right * spec.gsd_m, spec.origin[1] - down * spec.gsd_m
     return Affine(spec.gsd_m, 0, x, 0, -spec.gsd_m, y)
@@ -71,7 +74,7 @@ def record_of(spec: SceneSpec, path: Path = Path("none.tif"), annotations: Path 
         annotations=annotations,
         labelled=spec.polygons is not None,
         checksum=hashlib.sha256(pixels).hexdigest(),
-        source_checksum="0",
+        source_checksum=hashlib.sha256(pixels).hexdigest(),
         annotation_checksum=hashlib.sha256(labels).hexdigest() if spec.polygons is not None else None,
         ingested_at=datetime(2026, 1, 1, tzinfo=UTC),
         crs=spec.crs,
@@ -85,6 +88,14 @@ def record_of(spec: SceneSpec, path: Path = Path("none.tif"), annotations: Path 
         footprint_wgs84=footprint(spec),
         item={"id": spec.id, "properties": {}},
     )
+
+
+def outline(record: SceneRecord, row: int, col: int, size: int, crs: str = UTM) -> shapely.Polygon:
+    """A window in metres of one common CRS."""
+    bottom, right = min(row + size, record.height), min(col + size, record.width)
+    cols, rows = np.array([col, right, right, col]), np.array([row, row, bottom, bottom])
+    xs, ys = Affine(*record.transform) @ (cols, rows)
+    return shapely.Polygon(np.stack(Transformer.from_crs(record.crs, crs, always_xy=True).transform(xs, ys), axis=1))
 
 
 def write_scene(folder: Path, spec: SceneSpec) -> SceneRecord:

@@ -11,7 +11,7 @@ from patch_scenes import SceneSpec, Versions, opened, patch, small_project
 
 from satseg.config.patches import PatchConfig
 from satseg.errors import ConfigurationError
-from satseg.patches.hard_negatives import HardNegatives, read_hard_negatives
+from satseg.patches.hard_negatives import NO_HARD_NEGATIVES, HardNegatives, read_hard_negatives
 from satseg.patches.windows import Window, rects_of
 from satseg.storage.layout import Workspace
 
@@ -78,7 +78,15 @@ def test_size_is_read_when_it_is_there(workspace: Workspace) -> None:
         ("h.csv", "scene,col\na,1\n", r"has no column row \(it has scene, col\)"),
         ("h.csv", "scene,row,col\na,x,1\n", "must be whole numbers"),
         ("h.json", "{", "cannot be read"),
-        ("h.json", "{}", "cannot be read"),
+        ("h.json", "{}", "array of windows, or an object"),
+        ("h.json", "null", "array of windows, or an object"),
+        ("h.csv", "scene,row,col\na,0,0\na,1.7,1\n", "window 2: row is 1.7"),
+        ("h.csv", "scene,row,col\na,-1,1\n", "window 1: row is -1"),
+        ("h.csv", "scene,row,col\na,9,99999999999999999999\n", "col is 99999999999999999999"),
+        ("h.csv", "scene,row,col,size\na,0,0,64\na,0,0,0\n", "window 2: size is 0"),
+        ("h.csv", "scene,row,col,size\na,0,0,-5\n", "size is -5"),
+        ("h.csv", "scene,row,col\n,0,0\n", "window 1: no scene"),
+        ("h.csv", "", "cannot be read"),
         ("h.txt", "", "ends with .csv, .json, .parquet"),
         ("missing.csv", None, "cannot be read.*Correct the path"),
     ],
@@ -89,6 +97,23 @@ def test_a_bad_file_says_what_is_wrong(workspace: Workspace, name: str, content:
         (workspace.root / name).write_text(content)
     with pytest.raises(ConfigurationError, match=said):
         read_hard_negatives(PatchConfig(hard_negatives=name), workspace)
+
+
+def test_an_empty_size_is_that_of_a_patch(workspace: Workspace) -> None:
+    workspace.root.mkdir(parents=True)
+    (workspace.root / "h.csv").write_text("scene,row,col,size\na,0,0,\nb,0,0,64\n")
+    read = read_hard_negatives(PatchConfig(hard_negatives="h.csv"), workspace)
+    assert (read.rects["a"].tolist(), read.rects["b"].tolist()) == ([[0, 0, 256, 256]], [[0, 0, 64, 64]])
+
+
+@pytest.mark.parametrize(("name", "content"), [("h.csv", "scene,row,col\n"), ("h.json", "[]")])
+def test_a_list_of_nothing_is_as_none_and_is_told(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], name: str, content: str
+) -> None:
+    workspace.root.mkdir(parents=True)
+    (workspace.root / name).write_text(content)
+    assert read_hard_negatives(PatchConfig(hard_negatives=name), workspace) is NO_HARD_NEGATIVES
+    assert "lists no window" in capsys.readouterr().err
 
 
 @pytest.fixture

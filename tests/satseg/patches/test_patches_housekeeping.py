@@ -2,13 +2,17 @@
 
 import json
 import os
+import shutil
+import threading
 import time
+from collections import defaultdict
 
 import pytest
 from patch_scenes import patch, small_project
 
 from satseg.cli.app import main
 from satseg.patches import housekeeping
+from satseg.patches.extract import LOCK_FILE
 from satseg.patches.housekeeping import patch_set_states, prune
 from satseg.storage.atomic import exclusive
 from satseg.storage.layout import Workspace
@@ -22,9 +26,8 @@ def three(town: str, workspace: Workspace) -> list[str]:
 
 
 def trained_on(monkeypatch: pytest.MonkeyPatch, models: dict[str, list[str]], running: dict[str, list[str]]) -> None:
-    def users(workspace: Workspace, project: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        ids = {path.name for path in workspace.patches(project).iterdir()}
-        return ({name: models.get(name, []) for name in ids}, {name: running.get(name, []) for name in ids})
+    def users(workspace: Workspace, project: str) -> housekeeping.Users:
+        return defaultdict(list, models), defaultdict(list), defaultdict(list, running)
 
     monkeypatch.setattr(housekeeping, "_users", users)
 
@@ -92,6 +95,59 @@ def test_a_patch_set_being_made_is_not_removed(
     assert workspace.patch_set("town", three[0]).exists()
 
 
+def test_a_patch_set_being_made_again_is_not_removed(three: list[str], workspace: Workspace) -> None:
+    folder = workspace.patch_set("town", three[0])
+    (folder / "parts" / "north").mkdir(parents=True)
+    with exclusive(folder / "parts" / "east" / LOCK_FILE, "the test"):
+        for force in (False, True):
+            kept = {state.id: state.needed for state in prune(workspace, "town", force).kept}
+            assert "extracted" in kept[three[0]][-1] if force else "unfinished" in kept[three[0]][-1]
+    assert (folder / "patchset.json").exists()
+    assert [state.id for state in prune(workspace, "town", force=True).removed] == [three[0]]
+
+
+def test_an_unfinished_patch_set_is_removed_at_once_when_forced(town: str, workspace: Workspace) -> None:
+    patch(workspace, step="plan")
+    part = patch(workspace, step="extract", scenes=["east"])
+    assert [state.id for state in prune(workspace, "town", force=True).removed] == [part.patch_set]
+    assert not workspace.patch_set("town", part.patch_set).exists()
+
+
+def test_a_need_that_arises_meanwhile_is_seen(
+    three: list[str], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def users(workspace: Workspace, project: str) -> housekeeping.Users:
+        asked.append(1)
+        running = {three[0]: ["run abc is working on it"]} if len(asked) > 1 else {}
+        return defaultdict(list), defaultdict(list), defaultdict(list, running)
+
+    monkeypatch.setattr(housekeeping, "_users", users)
+    assert [state.id for state in prune(workspace, "town").removed] == [three[1]]
+
+
+def test_listing_goes_on_while_files_come_and_go(three: list[str], workspace: Workspace) -> None:
+    done = threading.Event()
+    folder = workspace.patch_set("town", three[0]) / "parts"
+
+    def churn() -> None:
+        while not done.is_set():
+            for number in range(200):
+                (folder / f"s{number}").mkdir(parents=True, exist_ok=True)
+                (folder / f"s{number}" / "x.npy").touch()
+            shutil.rmtree(folder)
+
+    worker = threading.Thread(target=churn)
+    worker.start()
+    try:
+        for _ in range(60):
+            assert len(patch_set_states(workspace, "town")) == 3
+    finally:
+        done.set()
+        worker.join()
+
+
 def run_cli(workspace: Workspace, tmp_path, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     import yaml
 
@@ -122,8 +178,24 @@ def test_list_and_prune_from_the_shell(
     assert "Removed: none" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("words", "said"), [(["--list", "--step", "extract"], "--step"), (["--threads", "65"], "64")])
+def test_options_that_do_not_go_together_are_refused(  # noqa: PLR0917
+    town: str,
+    workspace: Workspace,
+    tmp_path,
+    monkeypatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
+    assert run_cli(workspace, tmp_path, monkeypatch, *words) == 2
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.slow
-def test_mlflow_tells_which_models_were_trained_on_a_patch_set(three: list[str], workspace: Workspace) -> None:
+def test_mlflow_tells_which_models_were_trained_on_a_patch_set(
+    three: list[str], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a real SQLite MLflow: a registered version, and a run that is still open."""
     from satseg.tracking.connection import client
     from satseg.tracking.runs import tracked_run
@@ -138,7 +210,9 @@ def test_mlflow_tells_which_models_were_trained_on_a_patch_set(three: list[str],
         mlflow_client.create_model_version("town", "file:///nowhere", run_id=registered)
     needed = {state.id: state.needed for state in patch_set_states(workspace, "town")}
     assert needed[three[0]] == ("model v1 was trained on it",)
-    assert needed[three[1]] == ()
+    assert "may be registered yet" in needed[three[1]][0]
+    assert prune(workspace, "town").removed == []
+    monkeypatch.setattr(housekeeping, "IDLE_HOURS", 0.0)
     with tracked_run(workspace, "town", name="open", tags={"satseg.patch_set": three[1]}, params={}) as run:
         needed = {state.id: state.needed for state in patch_set_states(workspace, "town")}
         assert needed[three[1]] == (f"run {run.id[:12]} is working on it",)

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from patch_scenes import ORIGIN, UTM, SceneSpec, Versions, opened, patch, record_of, scattered, small_project
+from patch_scenes import ORIGIN, UTM, SceneSpec, Versions, opened, outline, patch, record_of, scattered, small_project
 from pyproj import Transformer
 
 from satseg.datasets.catalog import DatasetVersion, SceneRecord
@@ -21,14 +22,6 @@ from satseg.patches.windows import block_grid
 from satseg.storage.layout import Workspace
 
 BUFFER_M = 3.0
-
-
-def outline(record: SceneRecord, row: int, col: int, size: int) -> shapely.Polygon:
-    """A window in metres of one common CRS."""
-    a, _, c, _, e, f = record.transform
-    bottom, right = min(row + size, record.height), min(col + size, record.width)
-    xs, ys = np.array([col, right, right, col]) * a + c, np.array([row, row, bottom, bottom]) * e + f
-    return shapely.Polygon(np.stack(Transformer.from_crs(record.crs, UTM, always_xy=True).transform(xs, ys), axis=1))
 
 
 def planned(record: SceneRecord, splits: list[str], block_px: int) -> PlannedScene:
@@ -75,11 +68,11 @@ def manifest_of(plan: PatchPlan) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def nearest(plan: PatchPlan, manifest: pd.DataFrame) -> float:
+def nearest(plan: PatchPlan, manifest: pd.DataFrame, crs: str = UTM) -> float:
     """Smallest distance in metres between train and held-out, and between val and test windows, pair by pair."""
     records = {record.id: record for record in plan.records}
     kept = manifest[manifest["kept"]].to_dict("records")
-    outlines = [(row["split"], outline(records[row["scene"]], row["row"], row["col"], 32)) for row in kept]
+    outlines = [(row["split"], outline(records[row["scene"]], row["row"], row["col"], 32, crs)) for row in kept]
     distances = [
         a.distance(b) - (1e-4 if a.intersection(b).area > 1e-2 else 0)
         for (split, a), (other, b) in itertools.permutations(outlines, 2)
@@ -164,3 +157,84 @@ def test_a_second_photograph_in_another_crs_does_not_leak(versions: Versions, wo
     assert a.intersection(b).area > 0.5 * a.area
     assert nearest(plan, patch_set.manifest()) >= 2 - 0.02
     assert (patch_set.manifest().query("scene == 'b'")["reason"] == "buffer").any()
+
+
+def plan_of(*specs: SceneSpec, buffer_m: float, split: list[str]) -> PatchPlan:
+    """A plan in which every scene has these splits by turns."""
+    project = small_project(f"patches.buffer_m={buffer_m}", "patches.stride_px=32")
+    records = tuple(record_of(spec) for spec in specs)
+    scenes = {
+        grid_key(record): planned(record, split[number:] + split[:number], 64) for number, record in enumerate(records)
+    }
+    version = DatasetVersion("town", "v1", "", records[0].ingested_at, records, "")
+    return PatchPlan(
+        project, version, records, empty_plan(project.patches, "v1").with_scenes(scenes), Workspace("/none")
+    )
+
+
+def across_the_180th_meridian() -> list[SceneSpec]:
+    x, y = Transformer.from_crs("EPSG:4326", "EPSG:32760", always_xy=True).transform(179.9999, -17)
+    at = (x - 40, y + 40)
+    degrees = Affine(5e-6, 0, -180.0002, 0, -5e-6, -16.9997)
+    return [
+        SceneSpec("a", 192, 192, crs="EPSG:32760", origin=at),
+        SceneSpec("b", 192, 192, crs="EPSG:32760", origin=at, offset_px=(17, 31)),
+        SceneSpec("c", 192, 192, crs="EPSG:4326", affine=degrees),
+    ]
+
+
+ABOUT_180 = "+proj=laea +lat_0=-17 +lon_0=180 +datum=WGS84"
+
+
+def test_the_buffer_holds_across_the_180th_meridian() -> None:
+    plan = plan_of(*across_the_180th_meridian(), buffer_m=3, split=["train", "val", "train", "test"])
+    manifest = manifest_of(plan)
+    assert manifest.groupby("scene")["kept"].any().all()
+    assert nearest(plan, manifest, ABOUT_180) >= 3 - 0.02
+    check_leaks(plan, manifest)
+
+
+def test_the_check_does_not_trust_the_planner_with_the_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(*across_the_180th_meridian(), buffer_m=3, split=["train", "val", "train", "test"])
+    monkeypatch.setattr(PatchPlan, "meeting", lambda self, record: [])
+    manifest = manifest_of(plan)
+    assert nearest(plan, manifest, ABOUT_180) < 2
+    with pytest.raises(SplitLeakError):
+        check_leaks(plan, manifest)
+
+
+def test_second_photographs_across_the_180th_meridian_keep_the_split(versions: Versions, workspace: Workspace) -> None:
+    a, b, _ = across_the_180th_meridian()
+    a.polygons, b.polygons, b.offset_px = scattered(30, 192, 192), scattered(30, 192, 192), (3, 3)
+    versions.add(a, b)
+    plan, _ = make_plan(small_project(), workspace, "v1", may_extend=True)
+    splits = {name: block.split for name, block in plan.planned_blocks().items()}
+    assert all(split == splits[name.replace("a/", "b/")] for name, split in splits.items() if name.startswith("a/"))
+
+
+def sheared() -> Affine:
+    return Affine.translation(*ORIGIN) @ Affine.rotation(20) @ Affine.shear(35, 0) @ Affine.scale(0.5, -0.5)
+
+
+def test_the_buffer_holds_in_metres_in_a_sheared_scene() -> None:
+    plan = plan_of(SceneSpec("a", 320, 320, affine=sheared()), buffer_m=6, split=["train", "train", "val", "test"])
+    manifest = manifest_of(plan)
+    assert 6 - 0.02 <= nearest(plan, manifest) < 8
+    check_leaks(plan, manifest)
+    rows = [("a", 100, 100, 32, "test", True), ("a", 100, 100 + 32 + 12, 32, "train", True)]
+    near = pd.DataFrame(rows, columns=["scene", "row", "col", "size", "split", "kept"])
+    assert nearest(plan, near) < 5.5  # 12 columns of 0.5 m, which a shear puts closer together
+    with pytest.raises(SplitLeakError):
+        check_leaks(plan, near)
+
+
+def test_the_buffer_holds_far_from_the_middle_of_a_scene_in_degrees() -> None:
+    tall = SceneSpec("a", 3200, 192, crs="EPSG:4326", affine=Affine(0.004, 0, 20, 0, -0.004, 72))
+    plan = plan_of(tall, buffer_m=2000, split=["train", "val", "test"])
+    manifest = manifest_of(plan)
+    top = manifest[manifest["row"] < 200]  # where a degree of longitude is shortest
+    assert nearest(plan, top, "+proj=laea +lat_0=71 +lon_0=20.4 +datum=WGS84") >= 2000 - 2
+    check_leaks(plan, manifest)
+    rows = [("a", 0, 0, 32, "test", True), ("a", 0, 32 + 10, 32, "train", True)]
+    with pytest.raises(SplitLeakError):
+        check_leaks(plan, pd.DataFrame(rows, columns=["scene", "row", "col", "size", "split", "kept"]))

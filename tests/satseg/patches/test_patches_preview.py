@@ -58,6 +58,15 @@ def test_scenes_of_one_band_and_of_floats_can_be_drawn(
     assert 0.3 < unit[60:].mean() < 0.7
 
 
+def test_windows_smaller_than_a_pixel_of_the_map_are_drawn(
+    versions: Versions, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("satseg.patches.sheet.MAP_PX", 5)
+    versions.add(SceneSpec("a", 64, 320, polygons=scattered(30, 64, 320)))
+    draw_split_maps(opened(workspace, patch(workspace)), versions.open(None, "town").scenes, tmp_path / "map.png")
+    assert shares(tmp_path / "map.png", COLOURS["test"], 60) > 0.0005
+
+
 @pytest.mark.slow
 def test_a_preview_is_logged_once(
     town: str, versions: Versions, workspace: Workspace, monkeypatch: pytest.MonkeyPatch

@@ -151,3 +151,29 @@ def test_file_and_mode_belong_together() -> None:
     for wrong in ("patches.split_by=column", "patches.split_file=x.csv"):
         with pytest.raises(ConfigurationError, match="split_by 'column' goes with"):
             parse_project("name: t\nclasses: [a]\n", "t", (wrong,))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("split,scene\ntrain\ntrain,t0\n", "line 2: give a scene and its split"),
+        ("scene,split\nt0,test\nt1,train\nt2,val\nt2,train\nt3,train\n", "line 5: scene 't2' is train here and val"),
+    ],
+)
+def test_rows_that_say_nothing_or_two_things_are_refused(
+    versions: Versions, workspace: Workspace, text: str, said: str
+) -> None:
+    versions.add(*towns(4))
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    (workspace.root / "splits.csv").write_text(text)
+    with pytest.raises(ConfigurationError, match=said):
+        patch(workspace, small_project(*BY_FILE))
+
+
+def test_scenes_that_are_not_there_are_told(
+    versions: Versions, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    versions.add(*towns(4))
+    write_splits(workspace, GIVEN | {"S9": "test"})
+    patch(workspace, small_project(*BY_FILE), step="plan")
+    assert "1 scene(s) that are not labelled here: S9" in capsys.readouterr().err

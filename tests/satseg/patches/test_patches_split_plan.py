@@ -7,7 +7,7 @@ import pytest
 import shapely
 from patch_scenes import SceneSpec, Versions, scattered, small_project
 
-from satseg.errors import BadDataError
+from satseg.errors import BadDataError, ConfigurationError
 from satseg.patches.division import extend
 from satseg.patches.plan import PatchPlan, make_plan
 from satseg.patches.split_plan import SplitPlan, empty_plan
@@ -133,6 +133,31 @@ def test_a_buffer_that_leaves_nothing_to_train_on_names_the_keys(versions: Versi
         make_plan(small_project("patches.buffer_m=60"), workspace, None, may_extend=True)
     assert "patches.size_px" in str(caught.value)
     assert not (workspace.patches("town") / "split.json").exists()
+
+
+def test_an_impossible_buffer_is_found_also_when_the_blocks_are_planned(town: str, workspace: Workspace) -> None:
+    make_plan(small_project(), workspace, None, may_extend=True)
+    with pytest.raises(BadDataError, match=r"No training window.*now 1000"):
+        make_plan(small_project("patches.buffer_m=1000"), workspace, None, may_extend=True)
+
+
+def test_an_impossible_buffer_is_found_among_many_blocks(versions: Versions, workspace: Workspace) -> None:
+    versions.add(SceneSpec("a", 1024, 1024, polygons=scattered(200, 1024, 1024)))
+    with pytest.raises(BadDataError, match="No training window"):
+        make_plan(small_project("patches.buffer_m=600"), workspace, None, may_extend=True)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "buffer_m=.nan", "buffer_m=.inf", "buffer_m=1e18", "buffer_px=10000000", "negatives_per_positive=.inf",
+        "copies_per_positive=99999999999", "copies_per_hard_negative=1001", "shard_mib=99999999999999999999",
+        "seed=-99999999999999999999999",
+    ],
+)  # fmt: skip
+def test_values_beyond_all_sense_are_refused(override: str) -> None:
+    with pytest.raises(ConfigurationError, match=override.partition("=")[0]):
+        small_project(f"patches.{override}")
 
 
 def test_extracting_before_planning_says_so(town: str, workspace: Workspace) -> None:
