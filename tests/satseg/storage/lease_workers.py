@@ -11,6 +11,14 @@ from satseg.storage.layout import Workspace
 from satseg.storage.leases import leased
 
 
+def has_open_files(pid: str) -> bool:
+    """Say whether a process still holds what it opened: a killed one loses its locks before it leaves /proc."""
+    try:
+        return bool(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
+
+
 def main(root: str, name: str, count: str, seconds: str, gpus: str) -> None:
     """Hold `count` of the GPUs for some seconds; a line when they are taken, a line when they are given back."""
     devices = [Device("gpu", str(number)) for number in range(int(gpus))]
@@ -20,7 +28,7 @@ def main(root: str, name: str, count: str, seconds: str, gpus: str) -> None:
             # a second holder would find the mark of the first
             mark = Path(root) / f"in-use-{device.id}"
             owner = mark.read_text() if mark.exists() else ""
-            if owner and Path(f"/proc/{owner}").exists():
+            if owner and has_open_files(owner):
                 file.write(json.dumps({"collision": [device.id, owner, os.getpid()]}) + "\n")
             mark.write_text(str(os.getpid()))
         taken = {"devices": [device.id for device in lease.devices], "from": time.time()}
