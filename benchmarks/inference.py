@@ -22,20 +22,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import measured_child
 import numpy as np
-import psutil
 from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
 PROJECT = "buildings"
-SAMPLE_S = 0.05
 MIB = 2**20
 BARE_S = 15.0
 PATCHES = 40
@@ -236,35 +234,9 @@ def measure_memory(scene: Path, folder: Path) -> dict[str, Any]:
 
 
 def child(job: str, scene: Path, folder: Path, **options: Any) -> dict[str, Any]:
-    """Run one measurement in a fresh process; adds `peak`, the largest resident set of its tree in bytes."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    order = json.dumps({"job": job, "scene": str(scene), "folder": str(folder), **options})
-    with (folder / "log").open("w+") as log:
-        process = subprocess.Popen(
-            [sys.executable, __file__, "--child", order], stdout=subprocess.PIPE, stderr=log, text=True
-        )
-        peak = [0]
-        watcher = threading.Thread(target=watch, args=(process.pid, peak), daemon=True)
-        watcher.start()
-        output = process.communicate()[0]
-        watcher.join()
-        if process.returncode:
-            log.seek(0)
-            raise SystemExit(f"{job} failed:\n{log.read()[-3000:]}")
-    return json.loads(output.splitlines()[-1]) | {"peak": peak[0]}
-
-
-def watch(pid: int, peak: list[int]) -> None:
-    """Keep the largest resident set of a process and its descendants."""
-    try:
-        parent = psutil.Process(pid)
-        while parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE:
-            tree = [parent, *parent.children(recursive=True)]
-            peak[0] = max(peak[0], sum(member.memory_info().rss for member in tree))
-            time.sleep(SAMPLE_S)
-    except psutil.NoSuchProcess:
-        pass
+    """Run one measurement in a fresh process; see `measured_child.child`."""
+    order = {"job": job, "scene": str(scene), "folder": str(folder), **options}
+    return measured_child.child(__file__, order, folder)
 
 
 def child_main(order: dict[str, Any]) -> None:

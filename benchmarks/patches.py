@@ -19,10 +19,8 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,14 +28,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
+import measured_child
 from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
 SIZE, COPIES = 512, 6
-SAMPLE_S = 0.05
 MIB = 2**20
 EVERY_WINDOW = (
     "patches.size_px=512", "patches.stride_px=512", "patches.block_px=512", "patches.buffer_m=0",
@@ -308,40 +305,10 @@ def run_training(scene: Path, folder: Path) -> dict[str, Any]:
 
 
 def child(job: str, scene: Path, folder: Path, *, watched: bool = True, **options: Any) -> dict[str, Any]:
-    """Run one measurement in a fresh process; adds `peak`, the largest resident set of its tree in bytes.
-
-    Watching takes a part of a core, which a measurement that needs all cores would miss: what is timed is not watched.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """Run one measurement in a fresh process; see `measured_child.child`. What is timed is not watched."""
     os.sync()  # what the measurement before has written is not this one's business
-    order = json.dumps({"job": job, "scene": str(scene), "folder": str(folder / "out"), **options})
-    with (folder / "log").open("w+") as log:
-        process = subprocess.Popen(
-            [sys.executable, __file__, "--child", order], stdout=subprocess.PIPE, stderr=log, text=True
-        )
-        peak = [0]
-        watcher = threading.Thread(target=_watch, args=(process.pid, peak), daemon=True)
-        if watched:
-            watcher.start()
-        output, _ = process.communicate()
-        if watched:
-            watcher.join()
-        if process.returncode:
-            log.seek(0)
-            raise SystemExit(f"{job} ended with exit code {process.returncode}:\n{log.read()[-3000:]}")
-    return {**json.loads(output.splitlines()[-1]), "peak": peak[0]}
-
-
-def _watch(pid: int, peak: list[int]) -> None:
-    try:
-        process = psutil.Process(pid)
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            tree = [process, *process.children(recursive=True)]
-            peak[0] = max(peak[0], sum(member.memory_info().rss for member in tree))
-            time.sleep(SAMPLE_S)
-    except psutil.NoSuchProcess:
-        pass
+    order = {"job": job, "scene": str(scene), "folder": str(folder / "out"), **options}
+    return measured_child.child(__file__, order, folder, watched=watched)
 
 
 def _child_main(order: dict[str, Any]) -> None:
