@@ -14,7 +14,7 @@ from satseg.storage.leases import leased
 def has_open_files(pid: str) -> bool:
     """Say whether a process still holds what it opened: a killed one loses its locks before it leaves /proc."""
     try:
-        return bool(os.listdir(f"/proc/{pid}/fd"))
+        return any(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
 
