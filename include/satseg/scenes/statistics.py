@@ -2,8 +2,11 @@
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from satseg.scenes.raster import gdal_environment
 BLOCK_PX = 512
 WINDOW_BYTES = 8 * 2**20
 _CACHE_BYTES = 32 * 2**20  # each block is read once
+_LANES = 2  # threads that read; fixed, because sums of floats depend on their order
 _PIECE = 2**18  # values whose squares stay in the processor's cache
 
 
@@ -82,6 +86,21 @@ class PixelStatistics:
             self.total[i] += float(exact.sum())
             self.squares[i] += float(np.square(exact, out=exact).sum())
 
+    def include(self, other: "PixelStatistics") -> None:
+        """Add what was summed of other windows of the same scene."""
+        if not other.pixels:
+            return
+        if not self.pixels:
+            vars(self).update(vars(other))
+            return
+        for name in ("pixels", "valid", "black", "infinite"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.minimum = [min(pair) for pair in zip(self.minimum, other.minimum, strict=True)]
+        self.maximum = [max(pair) for pair in zip(self.maximum, other.maximum, strict=True)]
+        for name in ("finite", "total", "squares"):
+            pairs = zip(getattr(self, name), getattr(other, name), strict=True)
+            setattr(self, name, [ours + theirs for ours, theirs in pairs])
+
     @property
     def nodata_fraction(self) -> float:
         """Part of the scene without data."""
@@ -125,6 +144,21 @@ def measure(scene: Path, advance: Advance = lambda amount=1: None) -> PixelStati
     Raises:
         BadDataError: a pixel cannot be read.
     """
+    lock = Lock()
+
+    def told(amount: float = 1) -> None:
+        with lock:
+            advance(amount)
+
+    statistics = PixelStatistics()
+    with ThreadPoolExecutor(max_workers=_LANES) as lanes:
+        for part in lanes.map(lambda lane: _measure_lane(scene, lane, told), range(_LANES)):
+            statistics.include(part)
+    return statistics
+
+
+def _measure_lane(scene: Path, lane: int, advance: Advance) -> PixelStatistics:
+    """Return the statistics of every _LANES-th window."""
     statistics = PixelStatistics()
     with gdal_environment(), rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES), rasterio.open(scene) as dataset:
         masked = MaskFlags.per_dataset in dataset.mask_flag_enums[0]
@@ -133,7 +167,7 @@ def measure(scene: Path, advance: Advance = lambda amount=1: None) -> PixelStati
         if not masked and dataset.nodata is not None and not math.isnan(dataset.nodata):
             marks.add(dataset.nodata)
         pixel_bytes = dataset.count * dtype.itemsize
-        for window in windows(dataset.width, dataset.height, pixel_bytes):
+        for window in islice(windows(dataset.width, dataset.height, pixel_bytes), lane, None, _LANES):
             try:
                 bands = dataset.read(window=window)
                 valid = dataset.read_masks(1, window=window) > 0 if masked else None
