@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satseg.config.operation import PromotionConfig, Slice
-from satseg.evaluation.intervals import REPETITIONS, Statistic, class_mean, iou, paired_difference, recall
+from satseg.evaluation.intervals import REPETITIONS, Pairs, Statistic, class_mean, iou, paired_difference, recall
 from satseg.evaluation.report import ALL_SIZES
+from satseg.evaluation.tally import BlockKey, touching
 from satseg.registry.verdict import verdict
 from satseg.stages import Gate, Interval
 
@@ -36,6 +37,7 @@ class Comparison:
         ours: the challenger's counts (blocks, classes, 4).
         theirs: the champion's.
         statistic: from summed counts to the score.
+        neighbours: (pairs, 2) positions of blocks that touch.
     """
 
     kind: Literal["all"] | Slice
@@ -44,6 +46,7 @@ class Comparison:
     ours: NDArray[np.float64]
     theirs: NDArray[np.float64]
     statistic: Statistic
+    neighbours: Pairs
 
     @property
     def gate_name(self) -> str:
@@ -61,7 +64,9 @@ class Comparison:
             known = self.scores()[0] == self.scores()[0]  # not NaN
             zero = 0.0 if known else None
             return Interval(value=zero, low=zero, high=zero, blocks=int(self.ours[..., :3].any(axis=(1, 2)).sum()))
-        return paired_difference(self.ours, self.theirs, self.statistic, repetitions=repetitions)
+        return paired_difference(
+            self.ours, self.theirs, self.statistic, repetitions=repetitions, neighbours=self.neighbours
+        )
 
 
 def comparisons(
@@ -167,15 +172,22 @@ def _comparison(
     kind: Literal["all"] | Slice, part: str, score: str, table: "pd.DataFrame", ids: Sequence[int]
 ) -> Comparison:
     table = table[table["class_id"].isin(ids)]
-    of_ours, of_theirs = (_counts(table, [f"{name}{suffix}" for name in COUNTS], ids) for suffix in ("", "_theirs"))
-    return Comparison(kind, part, score, of_ours, of_theirs, class_mean(recall if score == "recall" else iou))
+    numbers = table.groupby(BLOCK, sort=True).ngroup().to_numpy().astype(np.intp)
+    places = table[BLOCK].assign(number=numbers).drop_duplicates("number").sort_values("number")
+    of_ours, of_theirs = (
+        _counts(table, numbers, [f"{name}{suffix}" for name in COUNTS], ids) for suffix in ("", "_theirs")
+    )
+    statistic = class_mean(recall if score == "recall" else iou)
+    keys = [BlockKey(str(scene), str(block), True) for scene, block in places[BLOCK].itertuples(index=False)]
+    return Comparison(kind, part, score, of_ours, of_theirs, statistic, touching(keys))
 
 
-def _counts(table: "pd.DataFrame", columns: list[str], ids: Sequence[int]) -> NDArray[np.float64]:
+def _counts(
+    table: "pd.DataFrame", blocks: NDArray[np.intp], columns: list[str], ids: Sequence[int]
+) -> NDArray[np.float64]:
     """Return (blocks, classes, 4) counts; a class that is not counted in a block has zeros there."""
-    blocks, block_of = np.unique(table["scene"].astype(str) + "/" + table["block"].astype(str), return_inverse=True)
     position = {number: index for index, number in enumerate(ids)}
-    counts = np.zeros((len(blocks), len(ids), len(columns)))
+    counts = np.zeros((int(blocks.max(initial=-1)) + 1, len(ids), len(columns)))
     class_of = table["class_id"].map(position).to_numpy()
-    np.add.at(counts, (block_of, class_of), table[columns].to_numpy(np.float64))
+    np.add.at(counts, (blocks, class_of), table[columns].to_numpy(np.float64))
     return counts
