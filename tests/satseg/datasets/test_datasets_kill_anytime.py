@@ -71,8 +71,16 @@ def test_disturbed_at_any_moment_and_run_again_all_is_as_undisturbed(undisturbed
 @pytest.mark.full
 @pytest.mark.timeout(2400)
 def test_killed_at_20_random_moments(undisturbed, tmp_path) -> None:
-    codes = [disturb(undisturbed, tmp_path / f"{part:.3f}", part, signal.SIGKILL)[0] for part in moments(20, SEED + 1)]
-    assert codes.count(-signal.SIGKILL) >= 15
+    calm, killed, dice = undisturbed, 0, random.Random(SEED + 1)
+    for attempt in range(60):
+        part = dice.uniform(0.25, 1.0)
+        code, _ = disturb(calm, tmp_path / str(attempt), part, signal.SIGKILL)
+        if code == 0:  # the machine has become quicker since it was measured
+            calm = calm._replace(seconds=part * calm.seconds)
+        killed += code == -signal.SIGKILL
+        if killed == 20:
+            return
+    pytest.fail(f"only {killed} of 60 were killed at work")
 
 
 @pytest.mark.full
