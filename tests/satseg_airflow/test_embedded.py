@@ -63,9 +63,20 @@ def test_taken_ports_are_passed_over() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert environment._first_free([taken.getsockname()[1]]) != [taken.getsockname()[1]]
-    ports = free_ports()
-    assert len({ports.web, ports.worker_logs, ports.trigger_logs, ports.mlflow}) == 4
+        marks: list[socket.socket] = []
+        assert environment._first_free(taken.getsockname()[1], marks) != taken.getsockname()[1]
+        marks[0].close()
+
+
+def test_two_that_start_at_once_never_take_the_same_ports() -> None:
+    first, second = free_ports(), free_ports()
+    numbers = [port for found in (first, second) for port in vars(found).values() if isinstance(port, int)]
+    assert len(set(numbers)) == 8
+    second.release()
+    first.release()
+    again = free_ports()
+    assert again == first
+    again.release()
 
 
 STUBBORN = """

@@ -69,6 +69,7 @@ class EmbeddedAirflow:
         """Stop everything; returns when no process is left."""
         stop(self.started, self.home.folder)
         self.started.clear()
+        self.ports.release()
         self._clear_leftovers()
 
     def _clear_leftovers(self) -> None:

@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,12 @@ class Ports:
     worker_logs: int
     trigger_logs: int
     mlflow: int
+    reserved: tuple[socket.socket, ...] = field(default=(), repr=False, compare=False)
+
+    def release(self) -> None:
+        """Let another Airflow that is being started have them."""
+        for mark in self.reserved:
+            mark.close()
 
 
 @dataclass(frozen=True)
@@ -112,23 +118,40 @@ class Home:
 
 
 def free_ports() -> Ports:
-    """Return ports nobody listens on: the usual ones where they are free.
+    """Return ports nobody listens on, the usual ones where they are free, and keep other Airflows from taking them.
 
     Raises:
         TemporaryError: hundreds of ports in a row are taken.
     """
-    return Ports(*_first_free((8080, 8793, 8794, 5000)))
+    marks: list[socket.socket] = []
+    numbers = [_first_free(first, marks) for first in (8080, 8793, 8794, 5000)]
+    return Ports(*numbers, reserved=tuple(marks))
 
 
-def _first_free(wanted: Sequence[int]) -> list[int]:
-    found: list[int] = []
-    for first in wanted:
-        candidates = (port for port in range(first, first + 400) if port not in found and _is_free(port))
-        port = next(candidates, None)
-        if port is None:
-            raise TemporaryError(f"No free TCP port from {first} to {first + 399}: stop what listens there.")
-        found.append(port)
-    return found
+def _first_free(first: int, marks: list[socket.socket]) -> int:
+    for port in range(first, first + 400):
+        mark = _reserved(port)
+        if mark is not None and _is_free(port):
+            marks.append(mark)
+            return port
+        if mark is not None:
+            mark.close()
+    raise TemporaryError(f"No free TCP port from {first} to {first + 399}: stop what listens there.")
+
+
+def _reserved(port: int) -> socket.socket | None:
+    """Return a mark that this process means to listen on a port, None when another does.
+
+    Airflow takes seconds to bind its port, and two that start at once would find the same one free. The mark is a name
+    in Linux's abstract socket namespace, which ends with the process and has the same reach as the port.
+    """
+    mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        mark.bind(f"\0satseg-port-{port}")
+    except OSError:
+        mark.close()
+        return None
+    return mark
 
 
 def _is_free(port: int) -> bool:
