@@ -38,7 +38,7 @@ SIZE, COPIES = 512, 6
 MIB = 2**20
 EVERY_WINDOW = (
     "patches.size_px=512", "patches.stride_px=512", "patches.block_px=512", "patches.buffer_m=0",
-    "patches.negatives_per_positive=1000000",
+    "patches.negatives_per_positive=1000",
 )  # fmt: skip
 HALF_LABELLED = (
     "patches.size_px=512", "patches.stride_px=512", "patches.block_px=512", "patches.negatives_per_positive=0",
@@ -260,7 +260,7 @@ def run_training(scene: Path, folder: Path) -> dict[str, Any]:
     from satseg.storage.layout import Workspace
 
     overrides = ("patches.size_px=256", "patches.stride_px=256", "patches.block_px=512")
-    run_engine(scene, folder / "ws", (*overrides, "patches.negatives_per_positive=1000000"), profile=False)
+    run_engine(scene, folder / "ws", (*overrides, "patches.negatives_per_positive=1000"), profile=False)
     patch_set = open_patch_set(Workspace(folder / "ws"), "bench")
     windows = patch_set.windows("train")
     pngs = folder / "png"
