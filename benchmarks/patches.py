@@ -115,7 +115,7 @@ def record_of(path: Path) -> Any:
         id=path.stem, path=path, annotations=path.with_suffix(".geojson"), labelled=True, checksum="0",
         source_checksum="0", annotation_checksum="0", ingested_at=datetime.now(UTC), crs="EPSG:3857",
         gsd_m=abs(transform.a), width=width, height=height, bands=("red", "green", "blue"), dtype="uint8", nodata=None,
-        transform=tuple(transform)[:6], footprint_wgs84=(lon.min(), lat.min(), lon.max(), lat.max()), item={},
+        transform=tuple(transform)[:6], footprint_wgs84=(lon.min(), lat.min(), lon.max(), lat.max()), item={"properties": {}},
     )  # fmt: skip
 
 
