@@ -65,6 +65,11 @@ class Settings(BaseSettings):
     serve_watch_s: float = Field(5.0, gt=0, description="How often the service asks which version is champion.")
     serve_log_days: int = Field(30, ge=1, description="Days of request profiles that are kept.")
     serve_log_mib_per_day: float = Field(64.0, gt=0, description="Request profiles of a day, at most.")
+    upload_scene_mib: float = Field(8192.0, gt=0, description="Largest scene file that Airflow's server takes.")
+    upload_label_mib: float = Field(
+        256.0, gt=0, description="Largest label file or companion of a scene that it takes."
+    )
+    dag_run: str | None = Field(None, description="Set by the stage operator: 'DAG/run' that a stage works for.")
     alert_webhook: str | None = Field(
         None, description="URL that gets a JSON POST when a task fails or drift is found."
     )

@@ -39,24 +39,24 @@ def run(spec: ListScenesSpec, workspace: Workspace) -> ListScenesResult:
 
 
 def versions_table(workspace: Workspace, project: str) -> list[dict[str, Any]]:
-    """Return one row per version: name, time, commit, counts of scenes and labelled scenes, message."""
+    """Return one row per version, oldest first; see `version_row`."""
     repository = GitRepository(workspace.data)
-    rows = []
-    for tag in repository.tags(project):
-        items = read_items(repository, project, tag.commit)
-        rows.append(
-            {
-                "version": tag.name,
-                "created": tag.created.isoformat(),
-                "commit": tag.commit,
-                "scenes": len(items),
-                "labelled": sum(item["properties"]["satseg:labelled"] for item in items.values()),
-                "polygons": sum(item["properties"]["satseg:polygons"] or 0 for item in items.values()),
-                "message": tag.message,
-                "changes": tag.details.splitlines(),
-            }
-        )
-    return rows
+    return [version_row(repository, tag) for tag in repository.tags(project)]
+
+
+def version_row(repository: GitRepository, tag: Tag) -> dict[str, Any]:
+    """Return name, time, commit, counts of scenes and labelled scenes, message and changes of a version."""
+    items = read_items(repository, tag.project, tag.commit)
+    return {
+        "version": tag.name,
+        "created": tag.created.isoformat(),
+        "commit": tag.commit,
+        "scenes": len(items),
+        "labelled": sum(item["properties"]["satseg:labelled"] for item in items.values()),
+        "polygons": sum(item["properties"]["satseg:polygons"] or 0 for item in items.values()),
+        "message": tag.message,
+        "changes": tag.details.splitlines(),
+    }
 
 
 def scene_table(workspace: Workspace, project: str, version: str | None) -> tuple[Tag, list[dict[str, Any]]]:

@@ -9,23 +9,23 @@ from satseg.lineage import links
 from satseg.lineage.node import Node
 from satseg.lineage.target import Target, find_target
 from satseg.lineage.users import Users
-from satseg.lineage.verify import Verifier
+from satseg.lineage.verify import BUDGET_BYTES, Verifier
 from satseg.stages import LineageResult, LineageSpec
 from satseg.storage.layout import Workspace
 
 
-def run(spec: LineageSpec, workspace: Workspace) -> LineageResult:
+def run(spec: LineageSpec, workspace: Workspace, budget_bytes: int = BUDGET_BYTES) -> LineageResult:
     """Return the chain from the target back to the scenes, what is wrong with each, and what was made from it.
 
     Links that were deleted (a run, a patch set) stand in the chain as "missing"; it goes on by what is recorded
-    elsewhere.
+    elsewhere. Files are compared with their checksums up to `budget_bytes`.
 
     Raises:
         NotFoundError: nothing is called so; the message lists what can be given.
     """
     project = spec.project.name
     target = find_target(workspace, project, spec.target)
-    verifier = Verifier(workspace, project)
+    verifier = Verifier(workspace, project, budget_bytes)
     chain = _chain(workspace, project, target, verifier)
     verifier.save()
     uses = Users(workspace, project).of(target)

@@ -83,7 +83,7 @@ class Users:
     @cached_property
     def _maps(self) -> list[tuple[str, str, PredictionRecord]]:
         """Folder, scene and record of every prediction in the workspace."""
-        root = self._workspace.prediction(self._project, "x", "x").parent.parent
+        root = self._workspace.predictions(self._project)
         folders = [path.parent for path in sorted(root.glob(f"*/*/{ITEM_FILE}"))]
         records = [(folder, read_record(folder)) for folder in folders]
         return [(str(folder), folder.parent.name, record) for folder, record in records if record is not None]

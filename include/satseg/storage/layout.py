@@ -109,9 +109,13 @@ class Workspace:
         return self.root / "audit" / f"{project}.jsonl"
 
     # --- predictions and drift --------------------------------------------------------------------------------
+    def predictions(self, project: str) -> Path:
+        """All predictions of a project, by scene and model."""
+        return self.root / "predictions" / project
+
     def prediction(self, project: str, scene: str, model: str) -> Path:
         """Outputs for one scene by one model version (`v3`) or run."""
-        return self.root / "predictions" / project / _safe(scene, "Scene id") / _safe(model, "Model")
+        return self.predictions(project) / _safe(scene, "Scene id") / _safe(model, "Model")
 
     def drift(self, project: str) -> Path:
         """All nights of a project, and reference/."""

@@ -101,6 +101,24 @@ def lease_file(workspace: Workspace, name: str) -> Path:
     return workspace.lock(name) if folder is None else folder / workspace.lock(name).name
 
 
+def is_leased(workspace: Workspace, device: Device) -> bool:
+    """Return whether a task works on a device now.
+
+    Asking holds the lock for a moment; whoever takes leases tries again a little later.
+    """
+    try:
+        descriptor = os.open(lease_file(workspace, device.name), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _take(path: Path, token: str) -> _DeviceLock | None:
     try:
         lock = _DeviceLock(path, fcntl.LOCK_EX)

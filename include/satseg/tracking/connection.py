@@ -3,8 +3,10 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from satseg.config.settings import settings
 from satseg.errors import ConfigurationError, SatsegError, TemporaryError
@@ -98,6 +100,38 @@ def client(workspace: Workspace) -> Iterator[Any]:
             marker.touch()
     with translated_errors(uri):
         yield MlflowClient(uri)
+
+
+def why_unreachable(workspace: Workspace, timeout_s: float = 3.0) -> str | None:
+    """Return in one line why MLflow does not answer, None when it does; quick, and without importing MLflow.
+
+    An embedded database that has not been made yet is no trouble.
+    """
+    uri = tracking_uri(workspace)
+    if uri.startswith("sqlite:///"):
+        return _database_trouble(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("http"):
+        return None
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(f"{uri.rstrip('/')}/health", timeout=timeout_s):  # noqa: S310 - http or https
+            return None
+    except OSError as error:
+        return f"MLflow at {uri} does not answer: {error}"
+
+
+def _database_trouble(path: str) -> str | None:
+    import sqlite3
+
+    if not Path(path).exists():
+        return None
+    try:
+        with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=3.0)) as database:
+            database.execute("select count(*) from experiments")
+    except sqlite3.Error as error:
+        return f"MLflow's database {path} does not answer: {error}"
+    return None
 
 
 def experiment_id(mlflow_client: Any, workspace: Workspace, project_name: str) -> str:

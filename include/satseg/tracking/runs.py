@@ -1,11 +1,11 @@
 """MLflow runs: one is open while a training works, all can be read and added to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from satseg.errors import NotFoundError, SatsegError
 from satseg.storage.layout import Workspace
@@ -13,6 +13,7 @@ from satseg.tracking.connection import NOT_THERE, client, mlflow_module, trackin
 from satseg.tracking.open_run import Run, tracked_run
 
 __all__ = [
+    "MetricPoint",
     "Run",
     "RunRecord",
     "close_abandoned_run",
@@ -20,6 +21,7 @@ __all__ = [
     "finish_run",
     "get_run",
     "log_to_run",
+    "metric_history",
     "read_artifact",
     "run_url",
     "tracked_run",
@@ -27,6 +29,14 @@ __all__ = [
 ]
 
 _SEARCH_PAGE = 1000
+
+
+class MetricPoint(NamedTuple):
+    """One value of a metric."""
+
+    step: int
+    value: float
+    time: datetime
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class RunRecord:
     started_at: datetime
     ended_at: datetime | None
     artifact_uri: str
+    experiment: str | None = None
 
 
 def _time(milliseconds: int | None) -> datetime | None:
@@ -61,6 +72,7 @@ def _record(run: Any) -> RunRecord:
         started_at=started,
         ended_at=_time(run.info.end_time),
         artifact_uri=run.info.artifact_uri,
+        experiment=run.info.experiment_id,
     )
 
 
@@ -82,6 +94,24 @@ def get_run(workspace: Workspace, run_id: str) -> RunRecord:
     if run is None or run.info.lifecycle_stage == "deleted":
         raise NotFoundError(f"No MLflow run '{run_id}' at {tracking_uri(workspace)}. `satseg models list` shows runs.")
     return _record(run)
+
+
+def metric_history(workspace: Workspace, run_id: str, names: Sequence[str]) -> dict[str, list[MetricPoint]]:
+    """Return every value that was logged of some metrics, in the order they were logged.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    get_run(workspace, run_id)
+    with client(workspace) as mlflow_client:
+        histories = {name: mlflow_client.get_metric_history(run_id, name) for name in names}
+    return {
+        name: [
+            MetricPoint(point.step, point.value, datetime.fromtimestamp(point.timestamp / 1000, UTC))
+            for point in points
+        ]
+        for name, points in histories.items()
+    }
 
 
 def find_runs(workspace: Workspace, project_name: str, tags: Mapping[str, str] | None = None) -> list[RunRecord]:

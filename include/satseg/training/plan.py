@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from satseg.config.project import content_id
+from satseg.config.settings import settings
 from satseg.config.training import TrainingConfig
 from satseg.errors import ConfigurationError
 from satseg.models.backbones import check_backbone
@@ -101,6 +102,8 @@ class Plan:
             "satseg.run_key": self.run_key,
             "satseg.init_from": self.start.origin if self.start else "",
         }
+        if (dag_run := settings().dag_run) is not None:
+            tags["satseg.dag_run"] = dag_run
         if self.spec.trial and self.spec.parent_run:
             tags |= {"mlflow.parentRunId": self.spec.parent_run, "satseg.trial": self.spec.trial}
         return tags

@@ -93,7 +93,8 @@ def status(workspace: WorkspaceOption = None) -> None:
 
 def _show(home: Home, state: dict[str, Any]) -> None:
     print(f"Airflow  {state['airflow']}   user admin, password {home.passwords()['admin']}")
-    print(f"         (read-only: user viewer, password {home.passwords()['viewer']})")
+    print(f"         user user (starts work, promotes nothing), password {home.passwords().get('user')}")
+    print(f"         user viewer (only reads), password {home.passwords()['viewer']}")
     print(f"MLflow   {state['mlflow']}")
     print(f"Logs     {home.logs}")
     print("Stop     make down")

@@ -17,7 +17,7 @@ from satseg.storage.layout import Workspace
 
 ROOT = Path(__file__).resolve().parents[3]
 MARK = "SATSEG_EMBEDDED"  # every process of an embedded Airflow carries its folder in this variable
-USERS = ("admin", "viewer")
+USERS = ("admin", "user", "viewer")
 HOST = "127.0.0.1"
 
 

@@ -1,6 +1,7 @@
 """The one operator that runs a satseg stage: a process, a result file, an exit code."""
 
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -25,6 +26,7 @@ from satseg_airflow.runners import SCRATCH, Runner, runner_for
 
 # the pool lets no more tasks start than there are devices: only a shell's command or an orphan is waited for
 LEASE_WITHIN_S = 300.0
+DAG_RUN_VARIABLE = "SATSEG_DAG_RUN"
 TRY_NUMBER_KEY = "try_number"  # XCom: which try of the task gave the result
 
 
@@ -74,6 +76,9 @@ class StageOperator(BaseOperator):
         command = self.command(result_file)
         self.log.info("SATSEG_WORKSPACE=%s satseg %s", shlex.quote(str(where.workspace)), shlex.join(command[3:]))
         last = _LastWords(self.log.info)
+        os.environ[DAG_RUN_VARIABLE] = (
+            f"{context['ti'].dag_id}/{context['ti'].run_id}"  # the stage's process inherits it
+        )
         self._runner = runner_for(where.runner)
         try:
             with self._lease(Workspace(where.workspace)) as lease:
