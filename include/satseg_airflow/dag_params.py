@@ -117,6 +117,19 @@ def _trials(project: ProjectConfig) -> Param:
     )
 
 
+def registration() -> Form:
+    """Form of model_registration."""
+    return {
+        "run": Param(
+            None,
+            type="string",
+            pattern="^[0-9a-f]{8,32}$",
+            title="Run",
+            description="MLflow run id, or its first eight digits and more, of a training that ended well.",
+        )
+    }
+
+
 def promotion() -> Form:
     """Form of model_promotion."""
     return {

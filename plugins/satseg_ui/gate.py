@@ -40,8 +40,9 @@ class Gate:
             return
         request = Request(scope)
         try:
-            user = await get_user(request, None, await bearer_scheme(request))
-            if request.method not in SAFE_METHODS:
+            token = await bearer_scheme(request)
+            user = await get_user(request, None, token)
+            if token is None and request.method not in SAFE_METHODS:
                 check_origin(request)
             receive = _limited(request, receive)
         except HTTPException as error:
@@ -58,13 +59,11 @@ class Gate:
 def check_origin(request: Request) -> None:
     """Let a write by cookie through only when a page of this server sends it: Airflow has no such check for plugins.
 
-    A token in the header needs none, because no foreign page can know it.
+    One with a token in its header needs no check, because no foreign page can know the token.
 
     Raises:
         Refusal: the request comes from elsewhere, or does not say from where.
     """
-    if request.headers.get("authorization", "").lower().startswith("bearer "):
-        return
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     same_site = site in {None, "same-origin"}
     if same_site and (_is_own(request, origin) if origin else site == "same-origin"):

@@ -4,6 +4,7 @@ Every component of Airflow and every task loads the plugins; only an API server 
 stands behind it.
 """
 
+import importlib
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -38,4 +39,14 @@ class MountedApp:
                 from satseg_ui.app import create_app
 
                 self._app = create_app()
+                threading.Thread(target=_warm_up, name="satseg-imports", daemon=True).start()
             return self._app
+
+
+def _warm_up() -> None:
+    """Import what the first answers need, MLflow above all, while the browser still loads the page."""
+    for module in ("satseg.registry.overview", "mlflow", "satseg.lineage.chain", "satseg.inference.tiles"):
+        try:
+            importlib.import_module(module)
+        except Exception:  # noqa: BLE001 - whoever needs it meets the error in an answer
+            return

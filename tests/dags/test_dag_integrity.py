@@ -8,7 +8,7 @@ from parsed_dags import ROOT, describe
 
 NAMES = (
     "scene_ingestion", "patch_generation", "model_training", "model_promotion", "scene_inference",
-    "drift_detection", "model_retraining",
+    "drift_detection", "model_retraining", "model_registration",
 )  # fmt: skip
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 
@@ -19,7 +19,7 @@ def tasks(seen: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def test_no_import_errors_and_seven_dags_per_project(seen) -> None:
+def test_no_import_errors_and_eight_dags_per_project(seen) -> None:
     assert seen["import_errors"] == {}
     assert set(seen["dags"]) == {f"{project}.{name}" for project in ("buildings", "roads", "trees") for name in NAMES}
 
@@ -128,6 +128,7 @@ def test_each_asset_is_published_by_a_task_of_its_own(seen) -> None:
         "buildings.patch_generation.publish_patches": ["buildings.patches"],
         "buildings.model_training.publish_challenger": ["buildings.challenger"],
         "buildings.model_retraining.publish_challenger": ["buildings.challenger"],
+        "buildings.model_registration.publish_challenger": ["buildings.challenger"],
         "buildings.model_promotion.publish_champion": ["buildings.champion"],
     }
 

@@ -1,24 +1,11 @@
 """An Airflow of its own for these tests, and a `satseg` that does what the test says."""
 
-import atexit
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import airflow_home  # noqa: F401 - before anything imports airflow
 import pytest
-
-# before anything imports airflow
-_home = tempfile.mkdtemp(prefix="satseg-airflow-tests-")
-atexit.register(shutil.rmtree, _home, ignore_errors=True)
-os.environ |= {
-    "AIRFLOW_HOME": _home,
-    "AIRFLOW_CONFIG": str(Path(__file__).parents[2] / "airflow.cfg"),
-    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_home}/airflow.db",
-    "AIRFLOW__API_AUTH__JWT_SECRET": "only for these tests, never anywhere else",
-}
 
 FakeSatseg = Callable[[str], None]
 
