@@ -1,7 +1,7 @@
 """A workspace as years of work leave it: dataset versions, patch sets, models, nights and predictions of many projects.
 
-Everything is written in the formats of satseg, by its own writers where they need no training: git tags with STAC items,
-a real MLflow registry, drift reports, prediction folders with rasters and items.
+Everything is written in the formats of satseg, by its own writers where they need no training: git tags with STAC
+items, a real MLflow registry, drift reports, prediction folders with rasters and items.
 """
 
 import hashlib
@@ -66,7 +66,7 @@ def make_project(projects_dir: Path, workspace: Workspace, name: str, size: Size
     patch_set = _patch_set(workspace, name, scenes)
     runs = _models(workspace, name, size, patch_set)
     _nights(workspace, name, size, list(scenes))
-    _predictions(workspace, name, size, scenes, runs[-1], patch_set)
+    _predictions(workspace, name, size, scenes)
     return runs
 
 
@@ -132,8 +132,12 @@ def _item(scene: str, checksum: str, number: int) -> dict[str, Any]:
     return {"id": scene, "properties": properties}
 
 
+def _patch_set_id(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
+
+
 def _patch_set(workspace: Workspace, name: str, scenes: dict[str, Path]) -> str:
-    patch_set = hashlib.sha256(name.encode()).hexdigest()[:12]
+    patch_set = _patch_set_id(name)
     folder = workspace.patch_set(name, patch_set)
     folder.mkdir(parents=True)
     places = [(scene, row, col) for scene in scenes for row in range(0, 320, 64) for col in range(0, 320, 64)]
@@ -250,9 +254,7 @@ def _nights(workspace: Workspace, name: str, size: Size, scenes: list[str]) -> N
         write_json(workspace.drift(name) / EPISODE_FILE, History(episodes=[episode]).model_dump(mode="json"))
 
 
-def _predictions(
-    workspace: Workspace, name: str, size: Size, scenes: dict[str, Path], run: str, patch_set: str
-) -> None:
+def _predictions(workspace: Workspace, name: str, size: Size, scenes: dict[str, Path]) -> None:
     first = None
     for number in range(size.predictions):
         scene = f"scene-{number % size.scenes}"
@@ -268,8 +270,8 @@ def _predictions(
             project=name,
             model_version=model[1:],
             model=model,
-            run_id=run,
-            patch_set=patch_set,
+            run_id="f" * 32,
+            patch_set=_patch_set_id(name),
             dataset_version="v1",
             git_commit="c0ffee",
             scene_checksum=checksum,

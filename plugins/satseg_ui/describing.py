@@ -4,9 +4,12 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
+from satseg_ui.example_values import add_examples
 from satseg_ui.mounted import PREFIX
 from satseg_ui.problems import MEDIA_TYPE, Problem
+from satseg_ui.rights import DAG_OF, OF_OPERATORS
 
 ABOUT = (
     "Data, models, drift and health of satseg, inside Airflow's API server. Log in as at Airflow's own API: a token "
@@ -65,6 +68,8 @@ def describe_login(app: FastAPI) -> None:
         for path, operations in schema["paths"].items():
             for method, operation in operations.items():
                 _add_problems(operation, path, method)
+        _add_rights(app, schema["paths"])
+        add_examples(schema)
         return schema
 
     app.openapi = described  # type: ignore[method-assign]
@@ -75,6 +80,21 @@ def _add_problems(operation: dict[str, Any], path: str, method: str) -> None:
     if path.endswith("/incoming/{name}") and method == "put":
         more |= _OF_UPLOADS
     operation["responses"] |= {str(int(status)): _problem(status, words) for status, words in more.items()}
+
+
+def _add_rights(app: FastAPI, paths: dict[str, Any]) -> None:
+    """Say of each write which DAG one has to be allowed to run."""
+    for route in app.routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        for one in route.dependant.dependencies:
+            action = getattr(one.call, "action", None)
+            if action is not None:
+                assets = " and to write assets" if action in OF_OPERATORS else ""
+                needs = f"to run the DAG {DAG_OF[action]} of the project{assets}"
+                path = route.path_format
+                for method in route.methods:
+                    paths[path][method.lower()]["x-needs"] = needs
 
 
 def _problem_schemas() -> dict[str, Any]:

@@ -119,6 +119,7 @@ def permitted(action: Action) -> Callable[..., Any]:
     async def check(project: ProjectName, user: User) -> ProjectConfig:
         return await in_thread(_checked_write, user, project, action)
 
+    check.action = action  # type: ignore[attr-defined] - what the description of the route names
     return check
 
 

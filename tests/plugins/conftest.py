@@ -3,36 +3,16 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-import airflow_home
 import pytest
+from plugin_server import Server
 from starlette.testclient import TestClient
 
+import airflow_home
+
 sys.path[:0] = [str(airflow_home.ROOT / "benchmarks"), str(airflow_home.ROOT / "plugins")]
-API = "/satseg/api/v1"
-Login = Callable[[str], dict[str, str]]
-
-
-@dataclass(frozen=True)
-class Server:
-    """Airflow's app, the workspace behind it, and who may log in."""
-
-    client: TestClient
-    workspace: Path
-    projects: Path
-    tokens: dict[str, str]
-    runs: list[str]
-
-    def bearer(self, user: str) -> dict[str, str]:
-        """Return the header of a user's token."""
-        return {"Authorization": f"Bearer {self.tokens[user]}"}
-
-    def cookie(self, user: str) -> dict[str, str]:
-        """Return the header of a user's login cookie."""
-        return {"Cookie": f"_token={self.tokens[user]}"}
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import API, Server
 from fastapi.routing import APIRoute
+from plugin_server import API, Server
 
 PROJECT = f"{API}/projects/houses"
 RUN = "0123456789abcdef0123456789abcdef"
@@ -37,7 +37,9 @@ READS = (
     Walked("GET", "/projects/{project}/incoming", f"{PROJECT}/incoming"),
     Walked("GET", "/projects/{project}/patch-sets", f"{PROJECT}/patch-sets"),
     Walked("GET", "/projects/{project}/patch-sets/{patch_set}", f"{PROJECT}/patch-sets/0123456789ab"),
-    Walked("GET", "/projects/{project}/patch-sets/{patch_set}/split-map", f"{PROJECT}/patch-sets/0123456789ab/split-map"),
+    Walked(
+        "GET", "/projects/{project}/patch-sets/{patch_set}/split-map", f"{PROJECT}/patch-sets/0123456789ab/split-map"
+    ),
     Walked("GET", "/projects/{project}/trainings", f"{PROJECT}/trainings"),
     Walked("GET", "/projects/{project}/trainings/form", f"{PROJECT}/trainings/form"),
     Walked("GET", "/projects/{project}/trainings/{dag_run_id}", f"{PROJECT}/trainings/none"),

@@ -4,8 +4,9 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import airflow_home  # noqa: F401 - before anything imports airflow
 import pytest
+
+import airflow_home  # noqa: F401 - before anything imports airflow
 
 FakeSatseg = Callable[[str], None]
 

@@ -17,14 +17,10 @@ from satseg_ui.rights import Action, Readable, dag_id, permitted
 from satseg_ui.work import threaded
 
 router = APIRouter(prefix="/projects/{project}", tags=["models"])
-Reference = Annotated[
-    str,
-    Path(
-        description="Version or alias.",
-        pattern=r"^(v?[0-9]{1,9}|champion|challenger|previous)$",
-        examples=["champion", "v3"],
-    ),
-]
+REFERENCE = r"^(v?[0-9]{1,9}|champion|challenger|previous)$"
+Reference = Annotated[str, Path(description="Version or alias.", pattern=REFERENCE, examples=["champion", "v3"])]
+First = Annotated[str, Path(description="Version or alias.", pattern=REFERENCE, examples=["champion"])]
+Second = Annotated[str, Path(description="Version or alias.", pattern=REFERENCE, examples=["challenger"])]
 
 
 class ModelRow(BaseModel):
@@ -166,11 +162,7 @@ def show_model(project: Readable, ref: Reference) -> ModelDetail:
 
 @router.get("/models/{first}/compare/{second}", summary="Two versions side by side")
 @threaded
-def compare(
-    project: Readable,
-    first: Annotated[Reference, Path(examples=["champion"])],
-    second: Annotated[Reference, Path(examples=["challenger"])],
-) -> Comparison:
+def compare(project: Readable, first: First, second: Second) -> Comparison:
     """Compare settings, and scores on the blocks both were measured on."""
     from satseg.registry.overview import compare_models
 
