@@ -14,7 +14,7 @@ from satseg.errors import ConfigurationError, LockHeldError
 from satseg.storage import devices as machine
 from satseg.storage.devices import Device
 from satseg.storage.layout import Workspace
-from satseg.storage.leases import joined, leased
+from satseg.storage.leases import is_leased, joined, leased
 
 TWO = [Device("gpu", "0"), Device("gpu", "1")]
 WORKER = Path(__file__).with_name("lease_workers.py")
@@ -175,3 +175,15 @@ def test_workspaces_can_share_their_leases(monkeypatch, tmp_path):
     here, there = Workspace(tmp_path / "a"), Workspace(tmp_path / "b")
     with leased(here, TWO[:1]), pytest.raises(LockHeldError), leased(there, TWO[:1], 1, 0):
         pass
+
+
+def test_a_device_is_leased_as_long_as_its_task_lives_and_asking_takes_nothing(workspace):
+    device = TWO[0]
+    assert not is_leased(workspace, device)
+    with leased(workspace, [device]) as lease:
+        assert is_leased(workspace, device)
+        with joined(workspace, lease.environment()["SATSEG_LEASE"]):
+            assert is_leased(workspace, device)
+    assert not is_leased(workspace, device)
+    with leased(workspace, [device], timeout_s=1):
+        assert is_leased(workspace, device)

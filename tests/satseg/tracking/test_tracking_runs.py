@@ -108,3 +108,12 @@ def test_an_mlflow_that_does_not_answer_is_temporary_and_named(tracked, monkeypa
     finally:
         monkeypatch.undo()
         settings.cache_clear()
+
+
+def test_every_value_of_a_metric_is_kept_in_order(tracked):
+    with runs.tracked_run(tracked, "p", name="tiny", tags={}, params={}) as run:
+        for step, value in enumerate((0.1, 0.3, 0.2), start=1):
+            run.log_metrics({"val_iou": value}, step)
+    history = runs.metric_history(tracked, run.id, ["val_iou", "never"])
+    assert [(point.step, point.value) for point in history["val_iou"]] == [(1, 0.1), (2, 0.3), (3, 0.2)]
+    assert history["never"] == []

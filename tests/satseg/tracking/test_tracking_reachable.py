@@ -1,0 +1,53 @@
+"""Asking in passing whether MLflow answers."""
+
+import http.server
+import threading
+
+import pytest
+
+from satseg.config.settings import settings
+from satseg.tracking.connection import why_unreachable
+
+
+@pytest.fixture
+def at(monkeypatch):
+    """Return a function that points satseg at an MLflow server."""
+
+    def point(uri: str) -> None:
+        monkeypatch.setenv("SATSEG_MLFLOW_URI", uri)
+        settings.cache_clear()
+
+    yield point
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_a_database_answers_or_is_damaged_and_none_yet_is_no_trouble(workspace):
+    assert why_unreachable(workspace) is None
+    workspace.mlflow.mkdir(parents=True)
+    (workspace.mlflow / "mlflow.db").write_bytes(b"not a database, but long enough to look at" * 100)
+    assert "does not answer" in why_unreachable(workspace)
+
+
+def test_a_server_that_is_away_is_said_within_seconds(workspace, at):
+    at("http://127.0.0.1:9")
+    assert "http://127.0.0.1:9 does not answer" in why_unreachable(workspace)
+
+
+def test_a_server_that_answers_is_no_trouble(workspace, at):
+    class Healthy(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/health" else 404)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Healthy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        at(f"http://127.0.0.1:{server.server_port}/")
+        assert why_unreachable(workspace) is None
+    finally:
+        server.shutdown()
+        server.server_close()
