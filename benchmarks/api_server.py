@@ -1,4 +1,4 @@
-"""A real API server of Airflow on a workspace, with or without satseg's plugin, and Airflow's database filled for it."""
+"""A real API server of Airflow on a workspace, with or without the plugin, and the database it needs."""
 
 import argparse
 import os

@@ -18,8 +18,9 @@ def example_of(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
     if "enum" in schema:
         return schema["enum"][0]
     if "anyOf" in schema:
-        options = [option for option in schema["anyOf"] if option.get("type") != "null"]
-        return example_of(options[0] if options else {"type": "null"}, schemas)
+        others = [option for option in schema["anyOf"] if option.get("type") != "null"]
+        plain = len(others) < len(schema["anyOf"]) and "$ref" not in others[0]
+        return None if plain else example_of(others[0], schemas)  # an empty string would say nothing
     return _by_type(schema, schemas)
 
 

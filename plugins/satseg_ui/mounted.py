@@ -45,8 +45,10 @@ class MountedApp:
 
 def _warm_up() -> None:
     """Import what the first answers need, MLflow above all, while the browser still loads the page."""
-    for module in ("satseg.registry.overview", "mlflow", "satseg.lineage.chain", "satseg.inference.tiles"):
-        try:
-            importlib.import_module(module)
-        except Exception:  # noqa: BLE001 - whoever needs it meets the error in an answer
-            return
+    try:
+        importlib.import_module("satseg.registry.overview")
+        importlib.import_module("satseg.tracking.connection").mlflow_module()
+        importlib.import_module("satseg.lineage.chain")
+        importlib.import_module("satseg.inference.tiles")
+    except Exception:  # noqa: BLE001 - whoever needs it meets the error in an answer
+        return

@@ -90,6 +90,11 @@ def test_result_becomes_the_return_value_and_leaves_no_file(fake_satseg, task_co
     assert list((workspace / "airflow" / "scratch").iterdir()) == []
 
 
+def test_a_stage_knows_the_dag_run_it_works_for(fake_satseg, task_context, workspace) -> None:
+    fake_satseg("result(message='done', dag_run=os.environ['SATSEG_DAG_RUN'])")
+    assert stage().execute(task_context)["dag_run"] == "buildings.x/manual__1"
+
+
 def test_temporary_files_of_a_killed_stage_are_removed(fake_satseg, task_context, workspace) -> None:
     fake_satseg("import tempfile; tempfile.mkstemp(); os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(AirflowException, match="signal 9"):
