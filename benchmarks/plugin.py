@@ -29,8 +29,8 @@ from satseg.storage.layout import Workspace
 from satseg_airflow.embedded.environment import Home
 
 MOST_TIMES, MOST_MB, MOST_S = 1.10, 300.0, 2.0
-ROUNDS, PAGES, CONNECTIONS = 40, 10, 6
-SIZE = Size(versions=20, scenes=20, models=6, nights=60, predictions=60)
+ROUNDS, PAGES, CONNECTIONS = 30, 10, 6
+SIZE = Size(versions=10, scenes=10, models=4, nights=60, predictions=40)
 OF_AIRFLOW = (
     "/",
     "/api/v2/version",

@@ -19,9 +19,10 @@ from rasterio.transform import from_origin
 
 from satseg.datasets.repository import GitRepository
 from satseg.drift.episode import EPISODE_FILE, Episode, History
-from satseg.drift.nights import PAGE_FILE, write_report
-from satseg.evaluation.report import REPORT_FILE, EvaluationReport, report_folder
-from satseg.inference.item import PredictionRecord, build_item
+from satseg.drift.nights import PAGE_FILE
+from satseg.drift.nights import REPORT_FILE as NIGHT_FILE
+from satseg.evaluation.report import ALL_SIZES, BLOCKS_FILE, REPORT_FILE, EvaluationReport, report_folder
+from satseg.inference.item import ITEM_FILE, PredictionRecord, build_item
 from satseg.inference.sources import SceneInput
 from satseg.registry.audit import AuditEntry, append
 from satseg.registry.stage_words import sync_stage_tags
@@ -30,7 +31,7 @@ from satseg.stages import DriftResult, EvaluateResult, FeatureDrift, Gate, Inter
 from satseg.storage.atomic import write_json, write_text
 from satseg.storage.layout import Workspace
 from satseg.tracking.connection import client, experiment_id
-from satseg.tracking.models import set_alias, set_version_tags
+from satseg.tracking.models import set_alias
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SCENE_PX, WINDOW_PX = 320, 64
@@ -108,7 +109,7 @@ def _versions(workspace: Workspace, name: str, size: Size, scenes: dict[str, Pat
     checksum = sha256(next(iter(scenes.values())))
     for number in range(1, size.versions + 1):
         for scene in scenes:
-            write_json(items / f"{scene}.json", _item(scene, checksum, number))
+            (items / f"{scene}.json").write_text(json.dumps(_item(scene, checksum, number)))
         repository.commit([f"{name}/items"], f"version {number}")
         repository.tag(f"{name}/v{number}", f"{size.scenes} added\n\nadded: scene-0", NOW + timedelta(days=number))
 
@@ -173,6 +174,8 @@ def _patch_set(workspace: Workspace, name: str, scenes: dict[str, Path]) -> str:
 
 def _models(workspace: Workspace, name: str, size: Size, patch_set: str) -> list[str]:
     """Register runs: the last but one is champion, the one before it previous, the last challenger."""
+    from mlflow.entities import Metric, Param
+
     runs = []
     with client(workspace) as mlflow:
         experiment = experiment_id(mlflow, workspace, name)
@@ -180,12 +183,11 @@ def _models(workspace: Workspace, name: str, size: Size, patch_set: str) -> list
         for number in range(1, size.models + 1):
             tags = {"satseg.project": name, "satseg.patch_set": patch_set, "satseg.dataset_version": "v1"}
             run = mlflow.create_run(experiment, tags=tags, run_name=f"linknet-{number}").info.run_id
-            mlflow.log_param(run, "epochs", 3)
-            for epoch in (1, 2, 3):
-                mlflow.log_metric(run, "val_iou", 0.2 * epoch, step=epoch)
+            values = [Metric("val_iou", 0.2 * epoch, 1_767_225_600_000, epoch) for epoch in (1, 2, 3)]
+            mlflow.log_batch(run, params=[Param("epochs", "3")], metrics=values)
             mlflow.set_terminated(run, "FINISHED")
-            mlflow.create_model_version(name, source=f"{workspace.mlflow.as_uri()}/none", run_id=run)
-            set_version_tags(workspace, name, str(number), tags | {"satseg.test_iou": "0.61"})
+            source = f"{workspace.mlflow.as_uri()}/none"
+            mlflow.create_model_version(name, source=source, run_id=run, tags=tags | {"satseg.test_iou": "0.61"})
             _evaluated(workspace, name, run, patch_set)
             runs.append(run)
     _decided(workspace, name, size.models)
@@ -199,7 +201,12 @@ def _evaluated(workspace: Workspace, name: str, run: str, patch_set: str) -> Non
     report = EvaluationReport(
         evaluated_at=NOW, classes=("building",), settings="0", result=result, confusion=[[1, 1], [1, 1]], reliability={}
     )
-    write_text(report_folder(workspace, name, run, patch_set) / REPORT_FILE, report.model_dump_json())
+    folder = report_folder(workspace, name, run, patch_set)
+    write_text(folder / REPORT_FILE, report.model_dump_json())
+    blocks = pd.DataFrame({"scene": "scene-0", "block": [f"{number}-0" for number in range(40)], "reference": True})
+    blocks[["class_id", "size_bin"]] = 1, ALL_SIZES
+    blocks[["tp", "fp", "fn", "tn"]] = 61, 20, 19, 100
+    blocks.to_parquet(folder / BLOCKS_FILE)
 
 
 def _decided(workspace: Workspace, name: str, models: int) -> None:
@@ -245,46 +252,53 @@ def _nights(workspace: Workspace, name: str, size: Size, scenes: list[str]) -> N
             reference_version="v1",
             champion="v1",
         )
-        write_report(workspace, name, result)
-        write_text(
-            workspace.drift_night(name, night) / PAGE_FILE, f"<!doctype html><title>{night}</title><p>{night}</p>"
-        )
+        folder = workspace.drift_night(name, night)
+        folder.mkdir(parents=True)
+        (folder / NIGHT_FILE).write_text(result.model_dump_json())
+        (folder / PAGE_FILE).write_text(f"<!doctype html><title>{night}</title><p>{night}</p>")
     if nights:
         episode = Episode(night=nights[-1], opened_at=NOW, reason="drift")
         write_json(workspace.drift(name) / EPISODE_FILE, History(episodes=[episode]).model_dump(mode="json"))
 
 
 def _predictions(workspace: Workspace, name: str, size: Size, scenes: dict[str, Path]) -> None:
-    first = None
-    for number in range(size.predictions):
-        scene = f"scene-{number % size.scenes}"
-        model = f"v{1 + number // size.scenes}"
-        folder = workspace.prediction(name, scene, model)
-        if first is None:
-            first = folder
-            _write_maps(folder)
-        else:
-            shutil.copytree(first, folder)
-        checksum = sha256(scenes[scene])
-        record = PredictionRecord(
-            project=name,
-            model_version=model[1:],
-            model=model,
-            run_id="f" * 32,
-            patch_set=_patch_set_id(name),
-            dataset_version="v1",
-            git_commit="c0ffee",
-            scene_checksum=checksum,
-            source_checksum=checksum,
-            scene_path=str(scenes[scene]),
-            scene_dataset_version="v1",
-            settings="0",
-            coordinates=CRS,
-            objects=3,
-        )
-        shown = SceneInput(scene, scenes[scene], checksum, checksum, "v1")
-        item = build_item(folder, shown, Grid(SCENE_PX, SCENE_PX, TRANSFORM, CRS), record)
-        write_json(folder / "item.json", item)
+    """Write one prediction, and copies of it under the names of other scenes and models."""
+    first = workspace.prediction(name, "scene-0", "v1")
+    _write_maps(first)
+    write_json(first / ITEM_FILE, _prediction_item(first, name, scenes["scene-0"]))
+    text = (first / ITEM_FILE).read_text()
+    for number in range(1, size.predictions):
+        scene, version = f"scene-{number % size.scenes}", 1 + number // size.scenes
+        folder = workspace.prediction(name, scene, f"v{version}")
+        shutil.copytree(first, folder)
+        about = {'"satseg:model": "v1"': f'"satseg:model": "v{version}"', "scene-0": scene}
+        about['"satseg:model_version": "1"'] = f'"satseg:model_version": "{version}"'
+        other = text
+        for old, new in about.items():
+            other = other.replace(old, new)
+        (folder / ITEM_FILE).write_text(other)
+
+
+def _prediction_item(folder: Path, name: str, scene: Path) -> dict[str, Any]:
+    checksum = sha256(scene)
+    record = PredictionRecord(
+        project=name,
+        model_version="1",
+        model="v1",
+        run_id="f" * 32,
+        patch_set=_patch_set_id(name),
+        dataset_version="v1",
+        git_commit="c0ffee",
+        scene_checksum=checksum,
+        source_checksum=checksum,
+        scene_path=str(scene),
+        scene_dataset_version="v1",
+        settings="0",
+        coordinates=CRS,
+        objects=3,
+    )
+    shown = SceneInput(scene.stem, scene, checksum, checksum, "v1")
+    return build_item(folder, shown, Grid(SCENE_PX, SCENE_PX, TRANSFORM, CRS), record)
 
 
 def _write_maps(folder: Path) -> None:

@@ -29,7 +29,8 @@ def _by_type(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
     if kind == "object" or "properties" in schema:
         known = {name: example_of(field, schemas) for name, field in schema.get("properties", {}).items()}
         more = schema.get("additionalProperties")
-        return known or ({"name": example_of(more, schemas)} if isinstance(more, dict) and more else {})
+        name = schema.get("propertyNames", {}).get("enum", ["name"])[0]
+        return known or ({name: example_of(more, schemas)} if isinstance(more, dict) and more else {})
     if kind == "array":
         return [example_of(schema["items"], schemas)] if schema.get("items") else []
     if schema.get("format") == "date-time":
