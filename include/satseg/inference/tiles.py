@@ -123,17 +123,18 @@ def draw_prediction(folder: Path, layer: Layer, classes: int, view: View) -> NDA
         BadDataError: the file is damaged.
     """
     shape = (view.height, view.width)
-    drawn = np.zeros((*shape, 4), np.uint8)
     if layer == "classes":
         with open_source(folder / CLASSES_FILE) as dataset:
             ids = dataset.read(1, window=view.window, out_shape=shape, resampling=Resampling.nearest)
         table = np.zeros((256, 4), np.uint8)
         for class_id, colour in colour_table(classes).items():
             table[class_id] = colour if class_id else (0, 0, 0, 0)
-        return table[ids]
+        coloured: NDArray[np.uint8] = table[ids]
+        return coloured
     with open_source(folder / PROBABILITY_FILE) as dataset:
         wanted = (dataset.count, *shape)
         stored = dataset.read(window=view.window, out_shape=wanted, masked=True)
+    drawn = np.zeros((*shape, 4), np.uint8)
     drawn[..., :3] = PREDICTION
     drawn[..., 3] = np.nan_to_num(decode(stored.filled(0)).max(axis=0)).clip(0, 1) * 255
     return drawn
