@@ -1,10 +1,12 @@
 """The app: routes under /api/v1, the page, the problem documents, the description."""
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
 
 from satseg_ui import describing
+from satseg_ui.airflow_calls import airflow_root
 from satseg_ui.gate import Gate
+from satseg_ui.mounted import PREFIX
 from satseg_ui.problems import add_handlers
 from satseg_ui.routes import (
     approvals,
@@ -46,8 +48,8 @@ def create_rest() -> FastAPI:
         api.include_router(module.router)
 
     @api.get("/openapi.json", include_in_schema=False)
-    async def openapi(request: Request) -> JSONResponse:
-        return JSONResponse(app.openapi())
+    async def openapi() -> JSONResponse:
+        return JSONResponse(app.openapi() | {"servers": [{"url": airflow_root() + PREFIX}]})
 
     app.include_router(api)
     app.include_router(page.router)
