@@ -72,6 +72,8 @@ def approval_task(project: ProjectConfig) -> ApprovalOperator:
     )
 
 
+ASKED = "dag_run.triggering_user_name"
+GATES_ASKED = f"{{{{ 'gates, asked by ' ~ {ASKED} if {ASKED} else 'gates' }}}}"
 ANSWER = "ti.xcom_pull(task_ids='approval')"
 WHO = f"(({ANSWER} or {{}}).get('responded_by_user') or {{'name': 'nobody, for no answer came in time'}})['name']"
 
@@ -84,9 +86,9 @@ def reason(project: ProjectConfig) -> str:
 
 
 def answered_by(project: ProjectConfig) -> list[str]:
-    """Return the arguments that say who approved or rejected: a user of Airflow, or the gates alone."""
+    """Return the arguments that say who approved or rejected: a user of Airflow, or the gates and who asked them."""
     if project.promotion.approval == "auto":
-        return ["--approved-by", "gates"]
+        return ["--approved-by", GATES_ASKED]
     approved = f"({ANSWER} or {{}}).get('chosen_options') == ['{ApprovalOperator.APPROVE}']"
     return [
         "--approved-by", f"{{{{ {WHO} if {approved} else '' }}}}",

@@ -203,6 +203,16 @@ def test_answer_or_its_lack_becomes_who_and_why(project, answer, approved, rejec
     assert render(reason(project), approval=answer) == why
 
 
+@pytest.mark.parametrize(("user", "who"), [("ada", "gates, asked by ada"), (None, "gates")])
+def test_gates_that_decide_alone_say_who_asked_them(user, who) -> None:
+    from satseg.config.project import ProjectConfig
+    from satseg_airflow.approval import answered_by
+
+    project = ProjectConfig(name="roads", classes=("road",))
+    _, word = answered_by(project)
+    assert jinja2.Template(word).render(dag_run={"triggering_user_name": user}) == who
+
+
 def test_reject_goes_on_to_be_written_down(project) -> None:
     from satseg_airflow.approval import approval_task
 

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from satseg.stages import Interval
 
@@ -58,8 +58,8 @@ def blocks_needed(difference: Interval, margin: float, comparisons: int = 1) -> 
     if difference.low is None or difference.high is None or difference.low == difference.high:
         return 0
     half = (difference.high - difference.low) / 2
-    inside = norm.ppf((1 + difference.level) / 2)
-    reach = half * (1 + norm.ppf(1 - REFUSED_BY_CHANCE / comparisons) / inside)
+    inside = ndtri((1 + difference.level) / 2)
+    reach = half * (1 + ndtri(1 - REFUSED_BY_CHANCE / comparisons) / inside)
     if margin <= 0:
         return 10**9  # no number of blocks shows that a model is not worse by anything at all
     return math.ceil(difference.blocks * float(reach / margin) ** 2)
