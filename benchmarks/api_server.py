@@ -48,7 +48,9 @@ def prepare(root: Path, projects: Path, runs_per_dag: int = 0) -> Home:
     home = Home(Workspace(root), projects)
     home.prepare()
     words = [sys.executable, __file__, "--fill", str(runs_per_dag)]
-    subprocess.run(words, env=home.environment(Ports(0, 0, 0, 0)), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    patient = {"AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "900"}  # a file makes the DAGs of all projects
+    environment = home.environment(Ports(0, 0, 0, 0)) | patient
+    subprocess.run(words, env=environment, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return home
 
 
