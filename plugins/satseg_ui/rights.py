@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import cache
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -86,8 +87,13 @@ def may(user: Any, project: str, action: Action) -> bool:
     return allowed
 
 
+@cache
+def _several_teams() -> bool:
+    return bool(conf.getboolean("core", "multi_team"))
+
+
 def _of_dag(method: Any, entity: DagAccessEntity | None, dag: str, user: Any) -> bool:
-    team = DagModel.get_team_name(dag) if conf.getboolean("core", "multi_team") else None
+    team = DagModel.get_team_name(dag) if _several_teams() else None
     details = DagDetails(id=dag, team_name=team)
     manager = get_auth_manager()
     return bool(manager.is_authorized_dag(method=method, access_entity=entity, details=details, user=user))
