@@ -27,7 +27,7 @@ def test_plugin_in_a_real_server(tmp_path: Path) -> None:
     home = prepare(root, tmp_path / "projects")
     with api_server(home, ROOT / "plugins", tmp_path / "log") as server, server.client("user") as user:
         project = f"{API}/projects/houses"
-        assert httpx.get(f"{server.url}{API}/session", trust_env=False).status_code == 401
+        assert httpx.get(f"{server.url}{API}/session", trust_env=False, timeout=120).status_code == 401
         assert user.get(f"{API}/session").json()["user"] == "user"
         assert user.get(f"{project}/models/champion").json()["version"] == "1"
         started = user.post(f"{project}/trainings", json={"epochs": 1})
@@ -35,7 +35,7 @@ def test_plugin_in_a_real_server(tmp_path: Path) -> None:
         assert user.get(started.headers["location"]).json()["triggered_by"] == "user"
 
         cookies = {"_token": user.headers["Authorization"].removeprefix("Bearer ")}
-        with httpx.Client(base_url=server.url, cookies=cookies, trust_env=False, timeout=60) as browser:
+        with httpx.Client(base_url=server.url, cookies=cookies, trust_env=False, timeout=120) as browser:
             assert browser.get("/satseg/page/").status_code == 200
             write = f"{project}/trainings"
             assert browser.post(write, json={}, headers={"Origin": "http://evil.test"}).status_code == 403
