@@ -1,0 +1,87 @@
+"""A person at a real browser: Debian's chromium, driven by playwright, logged in through Airflow's own form."""
+
+import contextlib
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from satseg_airflow.embedded.environment import Home
+
+CHROMIUM = shutil.which("chromium")
+MISSING = [
+    name
+    for name, there in (("chromium", CHROMIUM), ("playwright", importlib.util.find_spec("playwright")))
+    if there is None
+]
+needs_browser = pytest.mark.skipif(
+    bool(MISSING), reason=f"{' and '.join(MISSING)} missing: apt-get install chromium, make venv"
+)
+PATIENCE_MS = 60_000
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """Yield a browser without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Person:
+    """Somebody logged in, with the page open; what the browser complained about is kept."""
+
+    def __init__(self, browser: Any, url: str, home: Home, user: str, **context: Any) -> None:
+        self.context = browser.new_context(viewport={"width": 1360, "height": 900}, **context)
+        self.context.set_default_timeout(PATIENCE_MS)
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.foreign: list[str] = []
+        self.url, self.user = url, user
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        self.page.on(
+            "request",
+            lambda sent: sent.url.startswith((url, "data:", "blob:")) or self.foreign.append(sent.url),
+        )
+        self._log_in(home.passwords()[user])
+
+    def _log_in(self, password: str) -> None:
+        self.page.goto(f"{self.url}/auth/login")
+        self.page.fill('input[name="username"]', self.user)
+        self.page.fill('input[name="password"]', password)
+        self.page.click('button[type="submit"]')
+        self.page.wait_for_url(lambda address: "/auth/login" not in address)
+        self.complaints.clear()  # of Airflow's own pages
+        self.foreign.clear()
+
+    def open(self, project: str, section: str = "loop") -> Any:
+        """Open the page at a section and wait until all its panels have been drawn."""
+        self.page.goto(f"{self.url}/satseg/page/#{project}/{section}")
+        self.page.reload()
+        self.loaded()
+        return self.page
+
+    def loaded(self) -> None:
+        """Wait until no panel is loading."""
+        self.page.wait_for_selector("section.panel")
+        self.page.wait_for_function("!document.querySelector('[aria-busy=true], .loading')")
+
+    def panel(self, name: str) -> Any:
+        """Return a panel by the id of its section."""
+        return self.page.locator(f"section#{name}")
+
+    def words(self, name: str) -> str:
+        """Return the text of a panel."""
+        return str(self.panel(name).inner_text())
+
+    def close(self) -> None:
+        """Close the browser's window."""
+        self.context.close()
