@@ -1,6 +1,5 @@
 // The model that wants to be champion, beside it.
 
-import { read, readOrNull } from "../parts/api.js";
 import { promote } from "../parts/actions.js";
 import { h } from "../parts/dom.js";
 import { empty } from "../parts/panel.js";
@@ -9,6 +8,7 @@ import { versionName } from "../parts/words.js";
 import { compareButton } from "./compare.js";
 import { gateSummary, gateTable } from "./gates.js";
 import { modelFacts, scoreLine } from "./model_facts.js";
+import { registered, withAlias } from "./registered.js";
 
 export const challenger = {
   id: "challenger",
@@ -25,8 +25,9 @@ export const challenger = {
 };
 
 async function load(context) {
-  const [model, champion] = await Promise.all(["challenger", "champion"].map((alias) => readOrNull(["projects", context.project, "models", alias])));
-  return { model, champion };
+  const model = await withAlias(context, "challenger");
+  const { items } = await registered(context);
+  return { model, champion: items.find((one) => one.aliases.includes("champion")) ?? null };
 }
 
 function card(model) {

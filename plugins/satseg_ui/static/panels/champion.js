@@ -1,6 +1,5 @@
 // The model in production.
 
-import { readOrNull } from "../parts/api.js";
 import { rollBack } from "../parts/actions.js";
 import { h } from "../parts/dom.js";
 import { empty } from "../parts/panel.js";
@@ -9,13 +8,14 @@ import { versionName } from "../parts/words.js";
 import { gateSummary, gateTable } from "./gates.js";
 import { modelFacts, scoreLine } from "./model_facts.js";
 import { lineageButton } from "./lineage.js";
+import { withAlias } from "./registered.js";
 
 export const champion = {
   id: "champion",
   title: "In production",
   wide: "half",
   stages: ["promote"],
-  load: (context) => readOrNull(["projects", context.project, "models", "champion"]),
+  load: (context) => withAlias(context, "champion"),
   tools: (model, context) => (model?.goes_back_to
     ? act(context.may("rollback"), `Roll back to ${versionName(model.goes_back_to)} …`, () => rollBack(context, model), { key: "rollback" }) : null),
   draw: (model, context) => (model ? card(model, context)

@@ -1,18 +1,18 @@
 // Every registered version, with what may be done with it.
 
-import { read } from "../parts/api.js";
 import { promote } from "../parts/actions.js";
 import { h } from "../parts/dom.js";
 import { empty } from "../parts/panel.js";
 import { act, badge, shortened, table, when } from "../parts/show.js";
 import { score, versionName } from "../parts/words.js";
 import { compareButton } from "./compare.js";
+import { registered } from "./registered.js";
 
 export const models = {
   id: "models",
   title: "All versions",
   stages: ["train", "promote", "retrain"],
-  load: (context) => read(["projects", context.project, "models"], { limit: 100 }),
+  load: registered,
   draw: ({ items, total }, context) => {
     if (!items.length) return empty("No model is registered.", "Training registers one when it ends.");
     const champion = items.find((one) => one.aliases.includes("champion"));

@@ -45,16 +45,6 @@ export function read(parts, query) {
   return send("GET", route(parts, query));
 }
 
-/** GET a route that may not be there: null instead of a 404. */
-export async function readOrNull(parts, query) {
-  try {
-    return await read(parts, query);
-  } catch (problem) {
-    if (problem.status === 404) return null;
-    throw problem;
-  }
-}
-
 export function write(method, parts, body) {
   return send(method, route(parts), body);
 }

@@ -42,7 +42,7 @@ export function confirmAndAct(plan) {
       form.setAttribute("aria-busy", "true");
       try {
         const answer = await plan.act(fieldValues(inputs));
-        notice("good", plan.done?.(answer) ?? "Started.", answer?.url ? { href: answer.url, text: "Open in Airflow" } : undefined);
+        notice(answer?.paused ? "warn" : "good", `${plan.done?.(answer) ?? "Started."}${answer?.paused ? " Its DAG is paused: it waits until somebody unpauses it in Airflow." : ""}`, answer?.url ? { href: answer.url, text: "Open in Airflow" } : undefined);
         close(answer);
       } catch (error) {
         replace(trouble, problemBox(error));
