@@ -6,7 +6,7 @@ import { empty } from "../parts/panel.js";
 import { act, when } from "../parts/show.js";
 import { versionName } from "../parts/words.js";
 import { gateSummary, gateTable } from "./gates.js";
-import { modelFacts, scoreLine } from "./model_facts.js";
+import { byWhom, modelFacts, scoreLine } from "./model_facts.js";
 import { lineageButton } from "./lineage.js";
 import { withAlias } from "./registered.js";
 
@@ -25,9 +25,9 @@ export const champion = {
 function card(model, context) {
   return [
     h("p", { class: "model-name" }, h("b", null, versionName(model.version)), h("span", { class: "soft" }, "champion since ", when(model.champion_since),
-      model.promoted_by ? [", promoted by ", h("b", null, model.promoted_by)] : null)),
+      model.promoted_by ? [", promoted by ", h("b", null, byWhom(model.promoted_by))] : null)),
     scoreLine(model.score, model.test_iou),
-    model.champion_because ? h("p", { class: "because" }, model.champion_because) : null,
+    model.champion_because && model.promoted_by !== "gates" ? h("p", { class: "because" }, model.champion_because) : null,
     modelFacts(model),
     h("h3", null, "Gates", h("span", { class: "soft" }, model.gates?.length ? ` ${gateSummary(model.gates)}` : "")),
     gateTable(model.gates ?? []),

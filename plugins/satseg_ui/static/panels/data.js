@@ -29,13 +29,19 @@ function columns(context, all) {
     { title: "Scenes", number: true, cell: (row) => count(row.scenes) },
     { title: "Labelled", number: true, cell: (row) => count(row.labelled) },
     { title: "Polygons", number: true, cell: (row) => count(row.polygons) },
-    { title: "Change", cell: (row) => h("span", { class: "clip", title: row.changes?.join("\n") }, row.changes?.[0] ?? row.message ?? "–") },
+    { title: "Change", cell: changeWords },
     { title: "Made", cell: (row) => when(row.created) },
     { title: "", cell: (row) => h("span", { class: "row" },
       act(true, "Scenes", () => scenes(context, row.version), { kind: "link", key: `scenes-${row.version}` }),
       before(row) ? act(true, "Changes", () => changes(context, before(row).version, row.version), { kind: "link", key: `changes-${row.version}` }) : null,
       act(context.may("patch"), "Cut …", () => cutPatches(context, row.version), { kind: "link", key: `cut-${row.version}` })) },
   ];
+}
+
+function changeWords({ changes, message }) {
+  if (!changes?.length) return message ?? "–";
+  const more = changes.length > 1 ? ` and ${changes.length - 1} more` : "";
+  return h("span", { class: "clip short", title: changes.join("\n") }, `${changes[0]}${more}`);
 }
 
 async function scenes(context, version) {

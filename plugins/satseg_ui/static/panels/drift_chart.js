@@ -40,7 +40,7 @@ function threshold(trend, x, y) {
   if (!known.length) return null;
   const last = known.at(-1);
   const steps = known.map(([level, index], place) => `${place ? "L" : `M${LEFT} ${y(level).toFixed(1)}L`}${x(index).toFixed(1)} ${y(level).toFixed(1)}`).join("");
-  return [s("path", { class: "threshold", d: `${steps}H${WIDTH - RIGHT}` }), s("text", { class: "threshold-words", x: WIDTH - RIGHT, y: y(last[0]) - 6, "text-anchor": "end" }, `threshold ${figure(last[0])}`)];
+  return [s("path", { class: "threshold", d: `${steps}H${WIDTH - RIGHT}` }), s("text", { class: "threshold-words", x: LEFT + 6, y: y(last[0]) - 6 }, `threshold ${figure(last[0])}`)];
 }
 
 function dates(nights, x) {

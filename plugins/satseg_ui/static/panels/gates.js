@@ -6,7 +6,7 @@ import { figure, interval } from "../parts/words.js";
 
 const ORDER = { failed: 0, "not enough evidence": 1, passed: 2 };
 const COLUMNS = [
-  { title: "Gate", cell: (gate) => gate.name },
+  { title: "Gate", cell: (gate) => gate.name.replaceAll("_", " ") },
   { title: "Outcome", cell: (gate) => [badge(gate.outcome), gate.outcome === "not enough evidence" && gate.blocks_needed ? h("div", { class: "hint" }, `${figure(gate.blocks)} of ${figure(gate.blocks_needed)} blocks`) : null] },
   { title: "Measured", number: true, cell: (gate) => figure(gate.value) },
   { title: "Bound", number: true, cell: (gate) => figure(gate.bound) },

@@ -6,10 +6,11 @@ import { empty } from "../parts/panel.js";
 import { badge, shortened, table, when } from "../parts/show.js";
 import { versionName } from "../parts/words.js";
 import { gateSummary } from "./gates.js";
+import { byWhom } from "./model_facts.js";
 
 const COLUMNS = [
   { title: "When", cell: (row) => when(row.time) },
-  { title: "Who", cell: (row) => row.who },
+  { title: "Who", cell: (row) => byWhom(row.who) },
   { title: "What", cell: (row) => badge(row.action) },
   { title: "Version", cell: (row) => [row.from ? `${versionName(row.from)} → ` : "", versionName(row.to)] },
   { title: "Gates", cell: (row) => (row.gates?.length ? gateSummary(row.gates) : "–") },

@@ -5,14 +5,14 @@ import { TileLayer } from "./tile_layer.js";
 
 const CLOSEST = 8; // screen pixels per pixel of the scene
 const STEP = 1.5;
-const HEIGHT_PX = 460;
 
 /** Return the map of a prediction with its controls. */
 export function mapView(prediction) {
   const plan = prediction.map;
   const ground = plan.scene_pixels ? new TileLayer(plan, plan.layers.scene) : null;
   const layers = { classes: new TileLayer(plan, plan.layers.classes), probability: new TileLayer(plan, plan.layers.probability) };
-  const pane = h("div", { class: "map-pane" }, ground?.element, layers.classes.element, layers.probability.element);
+  ground?.element.classList.add("ground");
+  const pane = h("div", { class: "map-pane muted" }, ground?.element, layers.classes.element, layers.probability.element);
   const words = h("span", { class: "map-scale", role: "status" });
   const view = h("div", { class: "map-view", tabindex: "0", role: "group", "aria-roledescription": "map", data: { key: "map-view" },
     "aria-label": `Map of ${prediction.scene} by ${prediction.model}, ${prediction.objects} objects. Arrow keys move it, plus and minus zoom, 0 shows the whole scene.` }, pane, words);
@@ -55,14 +55,15 @@ export function mapView(prediction) {
 
   listen(view, { zoom, move, fit });
   new ResizeObserver(draw).observe(view);
-  return h("div", { class: "map" }, controls(plan, { layers, ground, draw, zoom, fit }), view,
+  return h("div", { class: "map" }, controls(plan, { layers, pane, draw, zoom, fit }), view,
     plan.scene_pixels ? null : h("p", { class: "callout warn" }, "The scene's pixels are not in the workspace any more; only the map is shown."), legend(plan));
 }
 
-function controls(plan, { layers, ground, draw, zoom, fit }) {
+function controls(plan, { layers, pane, draw, zoom, fit }) {
   const group = `layer-${plan.layers.classes}`;
   const pick = (name) => {
     for (const [key, layer] of Object.entries(layers)) layer.element.hidden = key !== name;
+    pane.classList.toggle("muted", name !== "none"); // the prediction stands out from paler ground
     draw();
   };
   const choices = [["classes", "Classes"], ["probability", "Probability"], ["none", "Scene alone"]].map(([name, title], index) =>

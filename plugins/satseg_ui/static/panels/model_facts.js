@@ -18,6 +18,11 @@ export function scoreLine(measured, plain) {
       : h("p", { class: "hint" }, "Dashed: the map that says “yes” everywhere has ", h("b", null, score(measured.iou_all_positive)), " on the same ground."));
 }
 
+/** The audit log says `gates` where no person was asked. */
+export function byWhom(who) {
+  return who === "gates" ? "the gates" : who;
+}
+
 export function modelFacts(model) {
   const { score: measured } = model;
   return facts([

@@ -11,6 +11,7 @@ import { duration, figure, stateWords } from "../parts/words.js";
 
 const LIVE_MS = 4000;
 const SHOWN = ["val_iou", "loss"];
+const FACTS = ["best_val_iou", "best_epoch", "val_loss", "epoch_seconds"];
 
 export const training = {
   id: "training",
@@ -61,7 +62,7 @@ function drawn({ dag_run: dagRun, tasks, runs }, run, measured) {
       h("span", { class: "soft" }, when(dagRun.started_at)), leave(dagRun.url, "Open in Airflow")),
     run?.epochs ? h("p", null, h("progress", { max: run.epochs, value: run.epoch ?? 0, "aria-label": "Epochs" }), ` epoch ${run.epoch ?? 0} of ${run.epochs}`) : null,
     curves.length ? h("div", { class: "curves" }, curves) : h("p", { class: "soft" }, run ? "No epoch is done yet." : "No run in MLflow yet: it waits for a device."),
-    run ? facts([["Run", leave(run.url, run.name ?? run.run_id.slice(0, 8), "_blank")], ...Object.entries(run.metrics ?? {}).filter(([name]) => !SHOWN.includes(name)).slice(0, 6).map(([name, value]) => [name.replaceAll("_", " "), figure(value)])]) : null,
+    run ? facts([["Run", leave(run.url, run.name ?? run.run_id.slice(0, 8), "_blank")], ...FACTS.map((name) => [name.replaceAll("_", " "), run.metrics?.[name] === undefined ? null : figure(run.metrics[name])])]) : null,
     runs.length > 1 ? h("p", { class: "hint" }, `The newest of ${runs.length} runs of this training; all stand in MLflow.`) : null,
     h("ol", { class: "tasks", "aria-label": "Tasks" }, tasks.map((task) => h("li", null, badge(task.state), " ", leave(task.url, `${task.task_id}${task.label ? ` ${task.label}` : ""}`),
       task.started_at ? h("span", { class: "soft" }, ` ${duration(task.started_at, task.ended_at)}`) : null))),

@@ -43,7 +43,7 @@ export function linePath(values, x, y) {
 
 /** A curve over steps with a labelled last value, for live training metrics. */
 export function curve(points, name, steps) {
-  const [width, height, left, bottom] = [420, 150, 38, 22];
+  const [width, height, left, bottom] = [250, 120, 34, 20];
   const values = points.map((point) => point.value);
   const [least, most] = [Math.min(0, ...values), Math.max(name.includes("loss") ? 0.1 : 1, ...values)];
   const last = Math.max(steps ?? 0, ...points.map((point) => point.step), 1);

@@ -1,4 +1,4 @@
-"""A person at a real browser: Debian's chromium, driven by playwright, logged in through Airflow's own form."""
+"""A person at a real browser: Debian's chromium, driven by playwright."""
 
 import contextlib
 import importlib.util
@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-from satseg_airflow.embedded.environment import Home
 
 CHROMIUM = shutil.which("chromium")
 MISSING = [
@@ -36,9 +34,9 @@ def chromium() -> Iterator[Any]:
 
 
 class Person:
-    """Somebody logged in, with the page open; what the browser complained about is kept."""
+    """Somebody at the page; what the browser complained about and what it asked of other servers is kept."""
 
-    def __init__(self, browser: Any, url: str, home: Home, user: str, **context: Any) -> None:
+    def __init__(self, browser: Any, url: str, user: str, **context: Any) -> None:
         self.context = browser.new_context(viewport={"width": 1360, "height": 900}, **context)
         self.context.set_default_timeout(PATIENCE_MS)
         self.page = self.context.new_page()
@@ -51,9 +49,9 @@ class Person:
             "request",
             lambda sent: sent.url.startswith((url, "data:", "blob:")) or self.foreign.append(sent.url),
         )
-        self._log_in(home.passwords()[user])
 
-    def _log_in(self, password: str) -> None:
+    def log_in(self, password: str) -> None:
+        """Log in through Airflow's own form."""
         self.page.goto(f"{self.url}/auth/login")
         self.page.fill('input[name="username"]', self.user)
         self.page.fill('input[name="password"]', password)
@@ -61,6 +59,10 @@ class Person:
         self.page.wait_for_url(lambda address: "/auth/login" not in address)
         self.complaints.clear()  # of Airflow's own pages
         self.foreign.clear()
+
+    def take_login(self, token: str) -> None:
+        """Be logged in already."""
+        self.context.add_cookies([{"name": "_token", "value": token, "url": self.url}])
 
     def open(self, project: str, section: str = "loop") -> Any:
         """Open the page at a section and wait until all its panels have been drawn."""

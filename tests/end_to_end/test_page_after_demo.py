@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 import yaml
-from browser import Person, chromium, needs_browser
 
+from browser import Person, chromium, needs_browser
 from satseg.config.settings import settings
 from satseg.registry.audit import AuditEntry, entries
 from satseg.storage.layout import Workspace
@@ -84,7 +84,9 @@ class World:
         return entries(self.home.workspace.audit_log(self.name))
 
     def person(self, user: str, **context: Any) -> Person:
-        return Person(self.browser, self.airflow.url, self.home, user, **context)
+        person = Person(self.browser, self.airflow.url, user, **context)
+        person.log_in(self.home.passwords()[user])
+        return person
 
 
 @pytest.fixture(scope="module")
