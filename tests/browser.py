@@ -66,8 +66,8 @@ class Person:
 
     def open(self, project: str, section: str = "loop") -> Any:
         """Open the page at a section and wait until all its panels have been drawn."""
+        self.page.goto("about:blank")  # another section alone would not load the page anew
         self.page.goto(f"{self.url}/satseg/page/#{project}/{section}")
-        self.page.reload()
         self.loaded()
         return self.page
 

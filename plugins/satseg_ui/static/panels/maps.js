@@ -9,7 +9,7 @@ import { area, bytes, count, counted } from "../parts/words.js";
 import { lineageButton } from "./lineage.js";
 import { mapView } from "./map_view.js";
 
-const PAGE = 50;
+const PAGE = 100;
 
 export const maps = {
   id: "maps",
@@ -32,7 +32,7 @@ function viewer(list, context) {
     replace(entries, items.map((one) => h("li", null, h("button", { type: "button", class: "map-entry", data: { key: `map-${one.scene}-${one.model}` },
       "aria-pressed": String(one === chosen), on: { click: () => choose(one) } },
     h("b", null, one.scene), h("span", { class: "soft" }, `${one.model} · ${counted(one.objects, "object")} · `, when(one.created))))));
-    note.textContent = total > items.length ? `The newest ${items.length} of ${total}. Search for others.` : items.length ? "" : "No scene of this name has a map.";
+    note.textContent = total > items.length ? `The newest ${items.length} of ${total}. Others by their whole name.` : items.length ? "" : "No scene of this name has a map.";
   }
 
   async function choose(one) {
@@ -49,11 +49,16 @@ function viewer(list, context) {
   let typed = 0;
   function find(text) {
     const turn = ++typed;
-    setTimeout(async () => {
+    const near = list.items.filter((one) => one.scene.toLowerCase().includes(text.toLowerCase()));
+    if (near.length || list.total === list.items.length) {
+      show(near, text ? near.length : list.total);
+      return;
+    }
+    setTimeout(async () => { // older maps: the server finds them by the scene's whole name
       if (turn !== typed) return;
-      const found = text ? await read(["projects", context.project, "predictions"], { limit: PAGE, scene: text }) : list;
+      const found = await read(["projects", context.project, "predictions"], { limit: PAGE, scene: text }).catch(() => ({ items: [], total: 0 }));
       if (turn === typed) show(found.items, found.total);
-    }, 200);
+    }, 300);
   }
 
   show(list.items, list.total);

@@ -1,7 +1,7 @@
 // The last DAG runs, with the way into Airflow.
 
 import { read } from "../parts/api.js";
-import { h, replace } from "../parts/dom.js";
+import { h } from "../parts/dom.js";
 import { empty } from "../parts/panel.js";
 import { badge, leave, table, when } from "../parts/show.js";
 import { duration } from "../parts/words.js";
@@ -20,23 +20,18 @@ export const runs = {
   id: "runs",
   title: "Runs in Airflow",
   stages: ["ingest", "patch", "train", "promote", "predict", "drift", "retrain"],
-  load: (context) => list(context, context.runsOf),
+  load: (context) => read(["projects", context.project, "dag-runs"], { limit: 12, dag: context.runsOf }),
   tools: (_, context) => {
     const chooser = h("select", { "aria-label": "DAG", data: { key: "runs-of" } },
       h("option", { value: "" }, "All DAGs"), DAGS.map((name) => h("option", { value: name, selected: name === context.runsOf }, name)));
-    chooser.addEventListener("change", async () => {
+    chooser.addEventListener("change", () => {
       context.runsOf = chooser.value || undefined;
-      const body = document.querySelector("#runs .panel-body");
-      replace(body, rows(await list(context, context.runsOf)));
+      context.changed("runs");
     });
     return chooser;
   },
   draw: rows,
 };
-
-function list(context, dag) {
-  return read(["projects", context.project, "dag-runs"], { limit: 12, dag });
-}
 
 function rows({ items, total }) {
   if (!items.length) return empty("Nothing has run yet.", "What is started here or in Airflow shows up at once.");

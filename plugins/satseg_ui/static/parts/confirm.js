@@ -31,7 +31,7 @@ export function confirmAndAct(plan) {
     const close = (answer) => {
       dialog.close();
       dialog.remove();
-      if (opener?.isConnected) opener.focus();
+      giveBack(opener);
       resolve(answer);
     };
     cancel.addEventListener("click", () => close(null));
@@ -55,6 +55,13 @@ export function confirmAndAct(plan) {
   });
 }
 
+/** Give the focus back to what opened a dialog, or to what has taken its place since. */
+function giveBack(opener) {
+  const key = opener?.dataset?.key;
+  const place = opener?.isConnected ? opener : key && document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  place?.focus?.();
+}
+
 /** Show something in a dialog that has nothing to decide. */
 export function showDialog(title, content, { wide = false } = {}) {
   const opener = document.activeElement;
@@ -64,7 +71,7 @@ export function showDialog(title, content, { wide = false } = {}) {
     h("div", { class: "dialog-content" }, h("h2", { id: titleId }, title), content, h("div", { class: "row end" }, close)));
   dialog.addEventListener("close", () => {
     dialog.remove();
-    if (opener?.isConnected) opener.focus();
+    giveBack(opener);
   });
   document.body.append(dialog);
   dialog.showModal();
