@@ -74,7 +74,7 @@ class Person:
     def loaded(self) -> None:
         """Wait until no panel is loading."""
         self.page.wait_for_selector("section#loop")
-        self.page.wait_for_function("!document.querySelector('[aria-busy=true], .loading')")
+        self.page.wait_for_function("() => !document.querySelector('[aria-busy=true], .loading')")
 
     def panel(self, name: str) -> Any:
         """Return a panel by the id of its section."""

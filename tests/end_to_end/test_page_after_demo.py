@@ -195,7 +195,7 @@ def test_map_lies_over_the_pixels_of_its_scene(world: World, admin: Person) -> N
     view = admin.panel("maps").get_by_role("group", name=re.compile(f"Map of {scene} by {model}"))
     loaded = "view => [...view.querySelectorAll('.tiles')].slice(0, 2).map(layer => [...layer.querySelectorAll('img')]"
     loaded += ".filter(image => image.complete && image.naturalWidth === 256).length)"
-    admin.page.wait_for_function(f"({loaded})(document.querySelector('.map-view')).every(count => count > 0)")
+    admin.page.wait_for_function(f"() => ({loaded})(document.querySelector('.map-view')).every(count => count > 0)")
     before = view.locator(".map-scale").inner_text()
     view.focus()
     admin.page.keyboard.press("+")

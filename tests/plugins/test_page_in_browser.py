@@ -88,7 +88,7 @@ def test_panels_show_what_is_in_the_workspace(visit: Visit) -> None:
     assert page.panel("drift").locator("svg .night.alarm").count() == 2  # the night and the key
     assert "60 (50% labelled)" in page.words("split-map")
     assert page.panel("maps").locator(".map-entry").count() == 4
-    page.page.wait_for_function("[...document.querySelectorAll('.tiles img')].some(tile => tile.naturalWidth === 256)")
+    page.page.wait_for_function("() => [...document.querySelectorAll('.tiles img')].some(tile => tile.naturalWidth === 256)")
 
 
 def test_buttons_are_those_the_reader_may_use(visit: Visit) -> None:

@@ -1,8 +1,7 @@
 // Numbers, times and states as people read them.
 
 const NUMBER = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
-const STEPS = [["day", 86400], ["hour", 3600], ["minute", 60]];
+const STEPS = [["day", 86400], ["h", 3600], ["min", 60]];
 const NONE = "–";
 
 export function count(value) {
@@ -59,12 +58,14 @@ export function moment(iso) {
   return new Date(iso).toLocaleString("en-GB", options);
 }
 
-/** `2 hours ago`. */
+/** `2 h ago`; a clock that goes ahead makes no times to come. */
 export function ago(iso, now = Date.now()) {
   if (!iso) return NONE;
-  const seconds = (new Date(iso).getTime() - now) / 1000;
-  for (const [unit, length] of STEPS) if (Math.abs(seconds) >= length) return RELATIVE.format(Math.trunc(seconds / length), unit);
-  return "just now";
+  const seconds = (now - new Date(iso).getTime()) / 1000;
+  const step = STEPS.find(([, length]) => seconds >= length);
+  if (!step) return "just now";
+  const number = Math.trunc(seconds / step[1]);
+  return `${number} ${step[0]}${step[0] === "day" && number > 1 ? "s" : ""} ago`;
 }
 
 export function duration(start, end) {
