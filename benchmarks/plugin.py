@@ -138,6 +138,17 @@ def measure(bare: ApiServer, full: ApiServer, projects: list[str], rounds: int) 
     return all(met)
 
 
+def made_world(folder: Path, count: int) -> Home:
+    """Return the home of a workspace with so many projects; made when the folder has none."""
+    workspace, projects = folder / "workspace", folder / "projects"
+    if not (folder / "made").exists():
+        for name in track(names(count), "projects"):
+            make_project(projects, Workspace(workspace), name, SIZE)
+        prepare(workspace, projects, runs_per_dag=10)
+        (folder / "made").touch()
+    return Home(Workspace(workspace), projects)
+
+
 def main() -> None:
     """Make the world, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -147,14 +158,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
-        workspace, projects, empty = folder / "workspace", folder / "projects", folder / "no-plugins"
-        if not (folder / "made").exists():
-            for name in track(names(options.projects), "projects"):
-                make_project(projects, Workspace(workspace), name, SIZE)
-            empty.mkdir(exist_ok=True)
-            prepare(workspace, projects, runs_per_dag=10)
-            (folder / "made").touch()
-        home = Home(Workspace(workspace), projects)
+        home, empty = made_world(folder, options.projects), folder / "no-plugins"
+        empty.mkdir(exist_ok=True)
         with (
             api_server(home, empty, folder / "bare.log") as bare,
             api_server(home, ROOT / "plugins", folder / "full.log") as full,
