@@ -2,7 +2,7 @@
 
     python benchmarks/page.py [--projects 50] [--loads 7] [--folder DIR]
 
-A real API server of Airflow and a real browser, logged in, its cache empty for each load of another project's page: from
+A real API server of Airflow and a real browser, logged in, with an empty cache for each load of another project: from
 the address to the last panel drawn and the tiles of the map loaded. In turn with it Airflow's own list of DAGs, as a
 measure of what else the machine does. Bar: the median is below 2 s on 2 idle cores.
 """
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--projects", type=int, default=50)
     parser.add_argument("--loads", type=int, default=7)
     parser.add_argument(
-        "--folder", type=Path, help="made when missing, used as it is otherwise; that of plugin.py fits"
+        "--folder", type=Path, help="made when missing; that of plugin.py fits"
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
