@@ -20,7 +20,7 @@ export function followTheme() {
   if (!outer) return;
   const root = outer.documentElement;
   const take = () => {
-    const named = root.dataset.theme ?? ["dark", "light"].find((one) => root.classList.contains(one));
+    const named = ["dark", "light"].find((one) => root.classList.contains(one)) ?? root.dataset.theme;
     if (named === "dark" || named === "light") document.documentElement.dataset.theme = named;
   };
   take();
