@@ -17,7 +17,7 @@ MISSING = [
 needs_browser = pytest.mark.skipif(
     bool(MISSING), reason=f"{' and '.join(MISSING)} missing: apt-get install chromium, make venv"
 )
-PATIENCE_MS = 60_000
+PATIENCE_MS = 180_000
 
 
 @contextlib.contextmanager
@@ -56,7 +56,7 @@ class Person:
         self.page.fill('input[name="username"]', self.user)
         self.page.fill('input[name="password"]', password)
         self.page.click('button[type="submit"]')
-        self.page.wait_for_url(lambda address: "/auth/login" not in address)
+        self.page.wait_for_url(lambda address: "/auth/login" not in address, wait_until="commit")
         self.complaints.clear()  # of Airflow's own pages
         self.foreign.clear()
 
