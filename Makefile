@@ -11,7 +11,7 @@ SCENES ?=
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help venv demo up down test test-fast test-full coverage lint format lock clean-workspace clean
+.PHONY: help venv demo up down test test-fast test-full test-docker images coverage lint format lock clean-workspace clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -40,16 +40,22 @@ down: $(READY) ## Stop what `make up` started
 	@$(BIN)/python -m satseg_airflow.embedded down --workspace "$(WORKSPACE)"
 
 test: $(READY) ## All tests but the long suites (up to 15 minutes on 2 cores)
-	@$(PYTEST) -m "not full"
+	@$(PYTEST) -m "not full and not docker"
 
 test-fast: $(READY) ## The inner loop: unit tests without TensorFlow training or a scheduler (up to 2 minutes)
-	@$(PYTEST) -m "not slow and not full"
+	@$(PYTEST) -m "not slow and not full and not docker"
 
 test-full: $(READY) ## Everything, the long suites too
 	@$(BIN)/python -m pytest
 
+test-docker: $(READY) ## Images and stages in containers on a real Docker engine (skipped where there is none)
+	@$(BIN)/python -m pytest -m docker
+
+images: ## Build the Docker images: make images [IMAGES="airflow satseg satseg-gpu serving"] [BASE_IMAGE=...]
+	@docker/build $(IMAGES)
+
 coverage: $(READY) ## The inner-loop tests with line and branch coverage
-	@$(PYTEST) -m "not full" --cov --cov-report=term-missing:skip-covered
+	@$(PYTEST) -m "not full and not docker" --cov --cov-report=term-missing:skip-covered
 
 lint: $(READY) ## ruff, mypy --strict, and the rules between the rooms
 	@$(BIN)/ruff check .
@@ -65,6 +71,11 @@ lock: $(READY) ## Resolve requirements.in into requirements.txt again
 	@{ echo '# Every package, pinned; made from requirements.in by `make lock`.'; \
 	  $(BIN)/uv pip compile --quiet --python-version 3.11 --upgrade --no-emit-index-url --no-annotate --no-header requirements.in; } > .requirements.tmp
 	@mv .requirements.tmp requirements.txt
+	@for image in airflow satseg satseg-gpu serving; do \
+	  { echo "# Made from $$image.in by \`make lock\`; the same versions as in ../../requirements.txt."; \
+	    $(BIN)/uv pip compile --quiet --python-version 3.11 --upgrade --no-emit-index-url --no-annotate --no-header \
+	      --constraint requirements.txt docker/requirements/$$image.in; } > .requirements.tmp && \
+	  mv .requirements.tmp docker/requirements/$$image.txt; done
 
 clean-workspace: ## Remove the workspace: data, models, predictions, Airflow's database (asks first)
 	@read -r -p "Remove $(WORKSPACE)/ with everything in it? [y/N] " answer && [ "$$answer" = y ] && rm -rf "$(WORKSPACE)" || echo "Kept."

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -19,33 +20,61 @@ from satseg.storage.leases import Lease
 STOP_GRACE_S = 3.0
 LAST_WORDS_S = 2.0
 POLL_S = 0.05
-SCRATCH = "scratch"  # folder below AIRFLOW_HOME: one folder per running stage
 
 
 class Place(StrEnum):
     """The places a stage can run at."""
 
     SUBPROCESS = "subprocess"
+    DOCKER = "docker"
+
+
+@dataclass(frozen=True)
+class TaskKey:
+    """The task instance a stage runs for."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a stage.
+
+    Attributes:
+        stage: Its name.
+        words: Arguments of the program `satseg`.
+        scratch: Folder for its temporary files; the caller removes it, also after a kill.
+        task: Who wants it.
+        lease: The devices it may work on.
+    """
+
+    stage: str
+    words: list[str]
+    scratch: Path
+    task: TaskKey
+    lease: Lease | None = None
+
+
+@dataclass(frozen=True)
+class End:
+    """How a stage ended: its exit code (-N: signal N), and what to change when it met its memory limit."""
+
+    code: int
+    out_of_memory: str | None = None
 
 
 class Runner(Protocol):
-    """Runs one command to its end."""
+    """Runs one stage to its end."""
 
-    def run(
-        self, command: Sequence[str], scratch: Path, on_line: Callable[[str], None], lease: Lease | None = None
-    ) -> int:
-        """Run the command and return its exit code (-N: signal N).
-
-        Args:
-            command: Program and arguments.
-            scratch: Folder for its temporary files; the caller removes it, also after a kill.
-            on_line: Gets every line of its output.
-            lease: The devices it may work on.
-        """
+    def run(self, job: Job, on_line: Callable[[str], None]) -> End:
+        """Run the stage; `on_line` gets every line of its output."""
         ...
 
     def stop(self) -> None:
-        """End the command and everything it started; returns when nothing is left. Safe to call at any time."""
+        """End the stage and everything it started; returns when nothing is left. Safe to call at any time."""
         ...
 
 
@@ -54,21 +83,23 @@ def runner_for(place: str) -> Runner:
     match Place(place):
         case Place.SUBPROCESS:
             return SubprocessRunner()
+        case Place.DOCKER:
+            from satseg_airflow.containers.runner import DockerRunner
+
+            return DockerRunner()
 
 
 class SubprocessRunner:
-    """Runs the command on this machine in a session of its own, tied to the life of this process."""
+    """Runs the stage on this machine in a session of its own, tied to the life of this process."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
-    def run(
-        self, command: Sequence[str], scratch: Path, on_line: Callable[[str], None], lease: Lease | None = None
-    ) -> int:
+    def run(self, job: Job, on_line: Callable[[str], None]) -> End:
         """See `Runner.run`."""
-        tied = [sys.executable, "-I", "-S", str(Path(leash.__file__)), str(os.getpid()), *command]
+        tie = [sys.executable, "-I", "-S", str(Path(leash.__file__)), str(os.getpid())]
         self._process = process = subprocess.Popen(
-            tied,
+            [*tie, sys.executable, "-m", "satseg", *job.words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -76,7 +107,7 @@ class SubprocessRunner:
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
-            env=stage_environment() | {"TMPDIR": str(scratch)} | (lease.environment() if lease else {}),
+            env=stage_environment() | {"TMPDIR": str(job.scratch)} | (job.lease.environment() if job.lease else {}),
         )
         reader = threading.Thread(target=_forward, args=(process, on_line), daemon=True)
         reader.start()
@@ -87,7 +118,7 @@ class SubprocessRunner:
             reader.join(LAST_WORDS_S)  # a grandchild may still hold the pipe
         finally:
             self.stop()
-        return code
+        return End(code)
 
     def stop(self) -> None:
         """See `Runner.stop`."""

@@ -16,38 +16,21 @@ import pytest
 
 from satseg.config.settings import settings
 from satseg.storage.atomic import TEMP_PREFIX
-from satseg.storage.layout import Workspace
 from satseg.tracking.runs import get_run
 from satseg_airflow.demo.chain import Demo, Outcome
-from satseg_airflow.demo.plan import synthetic_plan
 from satseg_airflow.demo.screen import LineScreen
 from satseg_airflow.embedded.airflow import EmbeddedAirflow, running_airflow
 from satseg_airflow.embedded.environment import Home
 from satseg_airflow.embedded.processes import is_stage, marked
+from tiny_project import tiny_home, tiny_plan
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-
-# the model learns next to nothing here and may pass all the same: the loop is under test, not the map
-PROJECT = """
-name: tiny
-classes: [building]
-gsd_m: 0.15
-patches: {size_px: 64, stride_px: 64, block_px: 128, buffer_m: 1.0}
-training: {backbone: resnet18, epochs: 3, steps_per_epoch: 4, batch_size: 4}
-retraining: {epochs: 1}
-promotion: {min_iou: 0.0, max_iou_loss: 1.0, margin_over_all_positive: -1.0}
-inference: {window_px: 128}
-drift: {patch_px: 64, permutations: 299, confirm: {nights: 1, of: 1}, quiet_nights: 1}
-"""
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    folder = tmp_path_factory.mktemp("loop")
-    (folder / "projects").mkdir()
-    (folder / "projects" / "tiny.yaml").write_text(PROJECT)
     settings.cache_clear()
-    yield Home(Workspace(folder / "workspace"), folder / "projects")
+    yield tiny_home(tmp_path_factory.mktemp("loop"))
     settings.cache_clear()
 
 
@@ -86,19 +69,10 @@ def killer(home: Home) -> Killer:
 def loop(home: Home, killer: Killer) -> Outcome:
     """The outcome of one demo; Airflow is stopped when it is there."""
     killer.start()
-    plan = synthetic_plan(
-        home.workspace,
-        "tiny",
-        count=4,
-        size_px=384,
-        projects_dir=home.projects_dir,
-        training={},  # as the project file says
-        run_timeout_s=600,
-    )
     screen = LineScreen()
     with running_airflow(home, screen.say) as airflow:
         assert isinstance(airflow, EmbeddedAirflow)
-        return Demo(plan, airflow, screen).run()
+        return Demo(tiny_plan(home), airflow, screen).run()
 
 
 def test_drift_triggered_retraining_ends_and_its_challenger_is_decided_upon(loop: Outcome) -> None:
@@ -146,7 +120,7 @@ def test_retraining_learned_from_the_new_scenes_and_kept_the_test_blocks(loop: O
 def test_nothing_is_left_behind(loop: Outcome, home: Home) -> None:
     assert marked(home.folder) == []
     assert [path for path in home.workspace.root.rglob(f"{TEMP_PREFIX}*") if "airflow" not in path.parts] == []
-    assert not (home.folder / "scratch").exists()
+    assert not home.workspace.scratch.exists()
     assert not (home.workspace.root / "locks").exists()
     assert list((home.workspace.data / ".dvc" / "tmp").glob("*lock*")) == []
     assert list(home.folder.glob("*.pid")) == []

@@ -63,18 +63,17 @@ def test_arguments_leave_out_options_without_a_value(arguments: list[Any], words
     assert command_arguments(arguments) == words
 
 
-def test_command_names_stage_project_and_result_file() -> None:
-    command = stage("drift-profile", arguments=["--night", "2026-01-01"], scenes=["a", "b"]).command(Path("/r.json"))
-    assert command[1:5] == ["-m", "satseg", "drift", "profile"]
-    assert command[5:] == [
-        *("--scene", "a", "--scene", "b", "--night", "2026-01-01"),
+def test_words_name_stage_project_and_result_file() -> None:
+    words = stage("drift-profile", arguments=["--night", "2026-01-01"], scenes=["a", "b"]).words(Path("/r.json"))
+    assert words == [
+        *("drift", "profile", "--scene", "a", "--scene", "b", "--night", "2026-01-01"),
         *("--project", "buildings", "--result", "/r.json"),
     ]
 
 
 def test_predict_takes_scenes_as_positional_arguments_also_from_json() -> None:
-    command = stage("predict", arguments=["--model", "3"], scenes='["a", "b"]').command(Path("/r.json"))
-    assert command[3:8] == ["predict", "a", "b", "--model", "3"]
+    words = stage("predict", arguments=["--model", "3"], scenes='["a", "b"]').words(Path("/r.json"))
+    assert words[:5] == ["predict", "a", "b", "--model", "3"]
 
 
 def test_gpu_stages_wait_for_the_gpu_pool_and_bring_their_time_out() -> None:
@@ -87,7 +86,7 @@ def test_gpu_stages_wait_for_the_gpu_pool_and_bring_their_time_out() -> None:
 def test_result_becomes_the_return_value_and_leaves_no_file(fake_satseg, task_context, workspace) -> None:
     fake_satseg("result(message='fine', scenes=['a'])")
     assert stage().execute(task_context) == {"message": "fine", "scenes": ["a"]}
-    assert list((workspace / "airflow" / "scratch").iterdir()) == []
+    assert list((workspace / "scratch").iterdir()) == []
 
 
 def test_a_stage_knows_the_dag_run_it_works_for(fake_satseg, task_context, workspace) -> None:
@@ -99,7 +98,7 @@ def test_temporary_files_of_a_killed_stage_are_removed(fake_satseg, task_context
     fake_satseg("import tempfile; tempfile.mkstemp(); os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(AirflowException, match="signal 9"):
         stage("train").execute(task_context)
-    assert list((workspace / "airflow" / "scratch").iterdir()) == []
+    assert list((workspace / "scratch").iterdir()) == []
 
 
 SEEN = "result(message='x', **{name: os.environ.get(name) for name in ('CUDA_VISIBLE_DEVICES', 'SATSEG_LEASE')})"
@@ -139,7 +138,7 @@ def test_a_stage_waits_for_a_device_and_is_tried_again_when_none_becomes_free(
     with taken, pytest.raises(LockHeldError, match=r"gpu-0.*in use"):
         stage("train").execute(task_context)
     assert stage("train").execute(task_context) == {"message": "x"}
-    assert list((workspace / "airflow" / "scratch").iterdir()) == []
+    assert list((workspace / "scratch").iterdir()) == []
 
 
 def test_the_pool_has_a_slot_for_each_device(gpus) -> None:
@@ -250,13 +249,14 @@ def test_stage_ends_when_its_worker_is_killed_hard(fake_satseg, tmp_path, python
         [
             python,
             "-c",
-            "import sys; from pathlib import Path; from satseg_airflow.runners import SubprocessRunner;"
-            "SubprocessRunner().run([sys.executable, '-c', "
-            "'import os, sys, time; from pathlib import Path;"
-            "Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(600)', sys.argv[1]], Path('/tmp'), print)",
-            str(tmp_path / "pid"),
+            "import os, sys; from pathlib import Path;"
+            "from satseg_airflow.runners import Job, SubprocessRunner, TaskKey;"
+            "os.environ['PYTHONPATH'] = sys.argv[1];"  # the stage is the fake one, the runner is not
+            "SubprocessRunner().run(Job('train', [], Path('/tmp'), TaskKey('d', 'r', 't', -1)), print)",
+            os.environ["PYTHONPATH"],
         ],
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        | {"PIDS": str(tmp_path / "pid")},
     )
     pid = int(read_when_there(tmp_path / "pid"))
     worker.kill()

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import AwareDatetime, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict, SettingsError
 
+from satseg.config.containers import ContainerSettings
 from satseg.errors import ConfigurationError
 
 
-class Settings(BaseSettings):
+class Settings(ContainerSettings):
     """The machine's side of the configuration; the map product's side is `ProjectConfig`."""
 
     model_config = SettingsConfigDict(env_prefix="SATSEG_", env_file=".env", env_ignore_empty=True, extra="ignore")
@@ -31,7 +32,10 @@ class Settings(BaseSettings):
     ingest_time: AwareDatetime | None = Field(
         None, description="Time of ingest to write instead of now, so that an ingest can be repeated bit for bit."
     )
-    runner: Literal["subprocess"] = Field("subprocess", description="How the Airflow stage operator runs a stage.")
+    runner: Literal["subprocess", "docker"] = Field(
+        "subprocess", description="How the Airflow stage operator runs a stage: a process, or a Docker container."
+    )
+    code_commit: str | None = Field(None, description="Commit the code was built from, where there is no git (images).")
     gpu_count: int | None = Field(
         None, ge=0, description="GPUs of this machine that stages may use; default: all the NVIDIA driver reports."
     )
@@ -90,9 +94,13 @@ def settings() -> Settings:
     """
     try:
         return Settings()
+    except SettingsError as error:
+        raise ConfigurationError(
+            f"Environment: {error}: {error.__cause__}. It must be JSON, such as .env.example shows."
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
-        name = "SATSEG_" + "_".join(str(part) for part in first["loc"]).upper()
+        name = f"SATSEG_{first['loc'][0]}".upper() + "".join(f" {part}" for part in first["loc"][1:])
         raise ConfigurationError(
             f"Environment variable {name}: {first['msg']} (value {first['input']!r}). "
             "Correct it in the environment or in .env; .env.example lists the variables."

@@ -136,6 +136,11 @@ class Workspace:
 
     # --- airflow ----------------------------------------------------------------------------------------------
     @property
+    def scratch(self) -> Path:
+        """Temporary files of the stages that Airflow runs, a folder for each."""
+        return self.root / "scratch"
+
+    @property
     def airflow(self) -> Path:
         """AIRFLOW_HOME of the embedded Airflow."""
         return self.root / "airflow"

@@ -5,9 +5,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from satseg.config.settings import settings
+
 
 class CodeVersion(NamedTuple):
-    """Commit of the repository that holds satseg ("unknown" outside git), and whether files differ from it."""
+    """Commit of the repository that holds satseg, otherwise the one its image was built from or "unknown".
+
+    `dirty` says whether files differ from it; a build's commit ends with "-dirty" then.
+    """
 
     commit: str
     dirty: bool
@@ -27,4 +32,5 @@ def code_version() -> CodeVersion:
     try:
         return CodeVersion(_git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no")))
     except (OSError, subprocess.SubprocessError):
-        return CodeVersion("unknown", False)
+        built = settings().code_commit or "unknown"
+        return CodeVersion(built.removesuffix("-dirty"), built.endswith("-dirty"))

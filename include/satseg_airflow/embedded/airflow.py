@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from satseg.config.settings import settings
 from satseg.errors import LockHeldError, TemporaryError
 from satseg.storage.atomic import exclusive
 from satseg_airflow.embedded.environment import HOST, ROOT, Home, Ports, free_ports
 from satseg_airflow.embedded.processes import Started, marked, reap, start, stop, uninterrupted
 from satseg_airflow.pools import GPU_POOL, gpu_slots
 from satseg_airflow.rest import AirflowApi
-from satseg_airflow.runners import SCRATCH
+from satseg_airflow.runners import Place
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 HEALTHY_WITHIN_S = 240.0
@@ -73,9 +74,13 @@ class EmbeddedAirflow:
         self._clear_leftovers()
 
     def _clear_leftovers(self) -> None:
-        shutil.rmtree(self.home.folder / SCRATCH, ignore_errors=True)  # of killed tasks
+        shutil.rmtree(self.home.workspace.scratch, ignore_errors=True)  # of killed tasks
         for pid_file in self.home.folder.glob("*.pid"):
             pid_file.unlink(missing_ok=True)
+        if settings().runner == Place.DOCKER:
+            from satseg_airflow.containers.orphans import clear_workspace
+
+            clear_workspace(self.home.workspace)
 
     def _migrate(self, environment: dict[str, str]) -> None:
         log = self.home.logs / "db-migrate.log"
@@ -128,7 +133,7 @@ def running_airflow(home: Home, say: Callable[[str], None]) -> Iterator[Embedded
 def remove_leftovers(home: Home) -> None:
     """Remove the files of locks nobody holds and an empty scratch folder: harmless, but they look forgotten."""
     with contextlib.suppress(OSError):
-        (home.folder / SCRATCH).rmdir()
+        home.workspace.scratch.rmdir()
     with (
         contextlib.suppress(LockHeldError),
         exclusive(home.workspace.lock("data"), "The data repository", timeout_s=0),

@@ -14,9 +14,9 @@ from satseg.config.settings import settings
 from satseg.errors import ConfigurationError, TemporaryError
 from satseg.storage.atomic import write_json
 from satseg.storage.layout import Workspace
+from satseg_airflow.embedded.mark import MARK
 
 ROOT = Path(__file__).resolve().parents[3]
-MARK = "SATSEG_EMBEDDED"  # every process of an embedded Airflow carries its folder in this variable
 USERS = ("admin", "user", "viewer")
 HOST = "127.0.0.1"
 

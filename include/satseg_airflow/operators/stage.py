@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import shutil
-import sys
 import uuid
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,13 +15,13 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from satseg.config.settings import settings
-from satseg.errors import ExitCode
+from satseg.errors import ConfigurationError, ExitCode
 from satseg.stages import STAGES
 from satseg.storage.devices import devices
 from satseg.storage.layout import Workspace
 from satseg.storage.leases import Lease, leased
 from satseg_airflow.pools import GPU_POOL
-from satseg_airflow.runners import SCRATCH, Runner, runner_for
+from satseg_airflow.runners import End, Job, Runner, TaskKey, runner_for
 
 # the pool lets no more tasks start than there are devices: only a shell's command or an orphan is waited for
 LEASE_WITHIN_S = 300.0
@@ -43,7 +42,7 @@ class StageOperator(BaseOperator):
 
     Raises:
         AirflowSkipException: the stage decided against (exit code 4); its result is in XCom all the same.
-        AirflowFailException: wrong usage or bad data (2, 3): trying again cannot help.
+        AirflowFailException: wrong usage or bad data (2, 3), or more memory than allowed: trying again cannot help.
         AirflowException: anything else (temporary trouble, killed): Airflow tries again.
     """
 
@@ -70,24 +69,29 @@ class StageOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the stage; see the class for the outcomes."""
         where = settings()
-        scratch = Workspace(where.workspace).airflow / SCRATCH / uuid.uuid4().hex[:8]
-        scratch.mkdir(parents=True)
+        workspace = Workspace(where.workspace)
+        scratch = workspace.scratch / uuid.uuid4().hex[:8]
+        scratch.mkdir(mode=0o700, parents=True)
         result_file = scratch / "result.json"
-        command = self.command(result_file)
-        self.log.info("SATSEG_WORKSPACE=%s satseg %s", shlex.quote(str(where.workspace)), shlex.join(command[3:]))
+        words = self.words(result_file)
+        self.log.info("SATSEG_WORKSPACE=%s satseg %s", shlex.quote(str(where.workspace)), shlex.join(words))
         last = _LastWords(self.log.info)
         os.environ[DAG_RUN_VARIABLE] = (
             f"{context['ti'].dag_id}/{context['ti'].run_id}"  # the stage's process inherits it
         )
         self._runner = runner_for(where.runner)
+        ti = context["ti"]
+        task = TaskKey(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
         try:
-            with self._lease(Workspace(where.workspace)) as lease:
-                code = self._runner.run(command, scratch, last.hear, lease)
+            with self._lease(workspace) as lease:
+                end = self._runner.run(Job(self.stage, words, scratch, task, lease), last.hear)
             result = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else None
+        except ConfigurationError as error:  # a setting is wrong, or an image is missing
+            raise AirflowFailException(str(error)) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        context["ti"].xcom_push(key=TRY_NUMBER_KEY, value=context["ti"].try_number)
-        return self._outcome(code, result, last.words, context)
+        ti.xcom_push(key=TRY_NUMBER_KEY, value=ti.try_number)
+        return self._outcome(end, result, last.words, context)
 
     def _lease(self, workspace: Workspace) -> AbstractContextManager[Lease | None]:
         """Take as many devices as the task takes slots of the pool `gpu`; none outside of it."""
@@ -100,18 +104,20 @@ class StageOperator(BaseOperator):
         if self._runner is not None:
             self._runner.stop()
 
-    def command(self, result_file: Path) -> list[str]:
-        """Return the whole command line."""
+    def words(self, result_file: Path) -> list[str]:
+        """Return the arguments of the program `satseg`."""
         scenes = (
             json.loads(self.scenes) if isinstance(self.scenes, str) else [str(scene) for scene in self.scenes or ()]
         )
         if self.stage != "predict":  # the one stage that takes scenes as positional arguments
             scenes = command_arguments(["--scene", scenes])
         words = [*STAGES[self.stage].command, *scenes, *command_arguments(self.arguments)]
-        return [sys.executable, "-m", "satseg", *words, "--project", self.project, "--result", str(result_file)]
+        return [*words, "--project", self.project, "--result", str(result_file)]
 
-    def _outcome(self, code: int, result: dict[str, Any] | None, words: str, context: Context) -> dict[str, Any]:
-        said = words or "it said nothing"
+    def _outcome(self, end: End, result: dict[str, Any] | None, words: str, context: Context) -> dict[str, Any]:
+        code, said = end.code, words or "it said nothing"
+        if end.out_of_memory:
+            raise AirflowFailException(f"Stage {self.stage} ran out of memory. {end.out_of_memory}")
         if code == ExitCode.DONE and result is not None:
             return result
         if code == ExitCode.DECIDED_AGAINST:

@@ -1,0 +1,3 @@
+"""The mark of an embedded Airflow."""
+
+MARK = "SATSEG_EMBEDDED"  # every process of an embedded Airflow carries its folder in this variable
