@@ -54,10 +54,10 @@ def explained(url: str, image: str) -> Iterator[None]:
 
 def _in_words(error: APIError, url: str, image: str) -> SatsegError:
     said = str(error.explanation or error)
+    where_from = "Build it with `make images`, or name another one: SATSEG_DOCKER_IMAGE, SATSEG_DOCKER_GPU_IMAGE."
     if isinstance(error, ImageNotFound) or "pull access denied" in said or "manifest unknown" in said:
         return ConfigurationError(
-            f"Image {image} is not on the Docker engine at {url} and cannot be pulled ({said}). "
-            "Build it with `make images`, or name another one: SATSEG_DOCKER_IMAGE, SATSEG_DOCKER_GPU_IMAGE."
+            f"Image {image} is not on the Docker engine at {url}, nor in a registry. {where_from}"
         )
     if "could not select device driver" in said:
         return ConfigurationError(
@@ -68,5 +68,9 @@ def _in_words(error: APIError, url: str, image: str) -> SatsegError:
         return ConfigurationError(
             f"The engine's machine has no such folder to mount ({said}). When Airflow runs in a container itself, "
             "SATSEG_DOCKER_WORKSPACE says which folder or volume is the workspace there; see also SATSEG_DOCKER_MOUNTS."
+        )
+    if "images/create" in str(error):
+        return TemporaryError(
+            f"Image {image} is not on the Docker engine at {url}, nor to be pulled: {said} {where_from}"
         )
     return TemporaryError(f"The Docker engine at {url} refused: {said}")

@@ -30,14 +30,15 @@ class StageContainer(DockerOperator):
 
     def __init__(
         self,
+        *,
         place: Place,
         words: list[str],
         labels: dict[str, str],
-        *,
         url: str,
         conn_id: str | None,
         network: str | None,
         on_line: Callable[[str], None],
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             task_id="container",
@@ -58,6 +59,7 @@ class StageContainer(DockerOperator):
             log_opts_max_size=LOG_SIZE,
             log_opts_max_file=LOG_FILES,
             auto_remove="never",
+            **kwargs,
         )
         self._place = place
         self._ear = _Ear(on_line)

@@ -73,9 +73,9 @@ class DockerRunner:
 
 def _container(job: Job, place: Place, where: Settings, on_line: Callable[[str], None]) -> StageContainer:
     return StageContainer(
-        place,
-        job.words,
-        labels_of(job, where),
+        place=place,
+        words=job.words,
+        labels=labels_of(job, where),
         url=where.docker_url,
         conn_id=where.docker_conn_id,
         network=where.docker_network,
