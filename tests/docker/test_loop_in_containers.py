@@ -4,20 +4,22 @@ On the way the container of the first training is killed in its second epoch. Ai
 where this test is root and that user can read the repository, so that the owner of the files says something.
 """
 
+import contextlib
 import os
 import pwd
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from docker_tests import container_settings
+from docker_tests import ROOT, container_settings
 
 from docker import APIClient
 from satseg.config.settings import settings
@@ -35,6 +37,7 @@ from tiny_project import tiny_home, tiny_plan
 pytestmark = pytest.mark.timeout(3600)
 
 USER = "nobody"
+PACKAGES = os.pathsep.join((str(ROOT / "include"), sysconfig.get_path("purelib")))
 TRAINING, PROMOTION = "tiny.model_training", "tiny.model_promotion"
 WITHIN_S = 600.0
 GONE_WITHIN_S = 20.0
@@ -74,38 +77,47 @@ def wait_for(what: Callable[[], Any], within_s: float = WITHIN_S) -> Any:
     return found
 
 
-def who_may_run_airflow() -> tuple[int, int]:
-    """Return nobody's ids where this process is root and nobody can run satseg, otherwise its own."""
+class Runs(NamedTuple):
+    """Who runs Airflow, with which Python."""
+
+    owner: tuple[int, int]
+    python: str
+
+
+def who_may_run_airflow() -> Runs:
+    """Return nobody where this process is root and nobody can run a Python with our packages, otherwise ourselves."""
     nobody = pwd.getpwnam(USER)
-    if os.getuid() == 0:
-        tried = subprocess.run(
-            [sys.executable, "-c", "import satseg_airflow"],
-            user=nobody.pw_uid,
-            group=nobody.pw_gid,
-            check=False,
-            capture_output=True,
-        )
-        if tried.returncode == 0:
-            return nobody.pw_uid, nobody.pw_gid
-    return os.getuid(), os.getgid()
+    # a Python below /root is not to be read by others; Debian's takes the same packages
+    for python in (sys.executable, "/usr/bin/python3.11") if os.getuid() == 0 else ():
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            subprocess.run(
+                [python, "-c", "import airflow, satseg_airflow"],
+                user=nobody.pw_uid,
+                group=nobody.pw_gid,
+                env={"PYTHONPATH": PACKAGES, "AIRFLOW_HOME": tempfile.gettempdir(), "PATH": os.defpath},
+                check=True,
+                capture_output=True,
+            )
+            return Runs((nobody.pw_uid, nobody.pw_gid), python)
+    return Runs((os.getuid(), os.getgid()), sys.executable)
 
 
 @pytest.fixture(scope="module")
 def world(engine: APIClient, address: str, images: dict[str, str]) -> Iterator[World]:
-    owner = who_may_run_airflow()
-    print(f"Airflow runs as {owner[0]}:{owner[1]}")
+    owner, python = who_may_run_airflow()
+    print(f"Airflow runs as {owner[0]}:{owner[1]} with {python}")
     folder = Path(tempfile.mkdtemp(prefix="satseg-loop-", dir="/var/tmp"))
     folder.chmod(0o755)
     home = tiny_home(folder)
     home.workspace.root.mkdir()
     os.chown(home.workspace.root, *owner)
     environment = os.environ | container_settings(address, home.workspace.root, home.projects_dir)
-    environment |= {"SATSEG_DOCKER_STAGES": LIMITS, "LOGNAME": USER, "HOME": str(home.workspace.root)}
+    environment |= {"SATSEG_DOCKER_STAGES": LIMITS, "PYTHONPATH": PACKAGES, "LOGNAME": USER, "HOME": str(folder)}
 
     def embedded(word: str) -> str:
         groups = [Path(address.removeprefix("unix://")).stat().st_gid]
         done = subprocess.run(
-            [sys.executable, "-m", "satseg_airflow.embedded", word, "--workspace", str(home.workspace.root)],
+            [python, "-m", "satseg_airflow.embedded", word, "--workspace", str(home.workspace.root)],
             env=environment, user=owner[0], group=owner[1], extra_groups=groups,
             capture_output=True, text=True, check=False,
         )  # fmt: skip
@@ -119,7 +131,8 @@ def world(engine: APIClient, address: str, images: dict[str, str]) -> Iterator[W
         made.airflow = EmbeddedAirflow(home, ports=Ports(int(url.rpartition(":")[2]), 0, 0, 0))
         yield made
     finally:
-        embedded("down")
+        with contextlib.suppress(AssertionError):  # what went wrong before is told
+            embedded("down")
         left = made.containers()
         for container in left:
             engine.remove_container(container["Id"], force=True)
