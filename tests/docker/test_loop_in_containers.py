@@ -37,6 +37,7 @@ from tiny_project import tiny_home, tiny_plan
 pytestmark = pytest.mark.timeout(3600)
 
 USER = "nobody"
+CHILD = Path(__file__).with_name("airflow_child.py")
 PACKAGES = os.pathsep.join((str(ROOT / "include"), sysconfig.get_path("purelib")))
 TRAINING, PROMOTION = "tiny.model_training", "tiny.model_promotion"
 WITHIN_S = 600.0
@@ -114,25 +115,24 @@ def world(engine: APIClient, address: str, images: dict[str, str]) -> Iterator[W
     environment = os.environ | container_settings(address, home.workspace.root, home.projects_dir)
     environment |= {"SATSEG_DOCKER_STAGES": LIMITS, "PYTHONPATH": PACKAGES, "LOGNAME": USER, "HOME": str(folder)}
 
-    def embedded(word: str) -> str:
-        groups = [Path(address.removeprefix("unix://")).stat().st_gid]
-        done = subprocess.run(
-            [python, "-m", "satseg_airflow.embedded", word, "--workspace", str(home.workspace.root)],
-            env=environment, user=owner[0], group=owner[1], extra_groups=groups,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
-
+    airflow = subprocess.Popen(
+        [python, str(CHILD), str(home.workspace.root), str(home.projects_dir)],
+        env=environment, user=owner[0], group=owner[1],
+        extra_groups=[Path(address.removeprefix("unix://")).stat().st_gid],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert airflow.stdin is not None
+    assert airflow.stdout is not None
     made = World(home, engine, owner)
     settings.cache_clear()
     try:
-        url = next(word for word in embedded("up").split() if word.startswith("http"))
+        url = airflow.stdout.readline().strip()
+        assert url, "Airflow did not start"
         made.airflow = EmbeddedAirflow(home, ports=Ports(int(url.rpartition(":")[2]), 0, 0, 0))
         yield made
     finally:
-        with contextlib.suppress(AssertionError):  # what went wrong before is told
-            embedded("down")
+        airflow.stdin.close()
+        airflow.wait()
         left = made.containers()
         for container in left:
             engine.remove_container(container["Id"], force=True)
