@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from docker.errors import APIError, DockerException, ImageNotFound
+from requests.exceptions import RequestException
 
 from docker import APIClient
 from satseg.errors import ConfigurationError, SatsegError, TemporaryError
 
 TIMEOUT_S = 60
+BROKEN = (DockerException, RequestException)  # a refusal, or a connection that ends in the midst of a call
 
 
 def connect(url: str, timeout_s: float = TIMEOUT_S) -> APIClient:
@@ -19,7 +21,7 @@ def connect(url: str, timeout_s: float = TIMEOUT_S) -> APIClient:
     """
     try:
         return APIClient(base_url=url, version="auto", timeout=timeout_s)
-    except DockerException as error:
+    except BROKEN as error:
         raise TemporaryError(
             f"The Docker engine at {url} does not answer: {error}. Start it, or correct SATSEG_DOCKER_URL; "
             "the user that runs Airflow must be allowed to use it."
@@ -48,7 +50,7 @@ def explained(url: str, image: str) -> Iterator[None]:
         yield
     except APIError as error:
         raise _in_words(error, url, image) from error
-    except DockerException as error:
+    except BROKEN as error:
         raise TemporaryError(f"The Docker engine at {url} broke off: {error}.") from error
 
 

@@ -5,11 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from docker.errors import DockerException
-
 from satseg.config.settings import Settings, settings
 from satseg.errors import SatsegError
-from satseg_airflow.containers.engine import connected, explained
+from satseg_airflow.containers.engine import BROKEN, connected, explained
 from satseg_airflow.containers.guard import guarded
 from satseg_airflow.containers.labels import SCRATCH, labels_of
 from satseg_airflow.containers.life import alive
@@ -46,7 +44,7 @@ class DockerRunner:
             container = _container(job, place, where, on_line)
             try:
                 state = container.run_to_end()
-            except DockerException:
+            except BROKEN:
                 if not self._stopped:  # otherwise it was taken away under us
                     raise
                 return End(-signal.SIGTERM)
@@ -63,9 +61,9 @@ class DockerRunner:
         if self._job is None:
             return
         # a connection of its own: `stop` may run in a signal handler, in the midst of a call on the other
-        with suppress(SatsegError, DockerException), connected(self._where.docker_url) as engine:
+        with suppress(SatsegError, *BROKEN), connected(self._where.docker_url) as engine:
             for container in labelled(engine, {SCRATCH: self._job.scratch.name}):
-                with suppress(DockerException):
+                with suppress(*BROKEN):
                     if grace_s:
                         engine.stop(container["Id"], timeout=grace_s)
                     remove(engine, container["Id"])
