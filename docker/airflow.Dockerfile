@@ -28,6 +28,8 @@ RUN /opt/tools/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir 
 FROM ${BASE_IMAGE}
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp satseg && install -d -o satseg /workspace /opt/airflow/home
 COPY --from=packages /opt/satseg /opt/satseg
+# the plugin reads dataset versions, which are commits and tags
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 COPY --from=code /code /opt/satseg
 COPY --chmod=755 docker/airflow-health /usr/local/bin/
 COPY airflow.cfg /opt/airflow/

@@ -31,6 +31,8 @@ RUN /opt/tools/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir 
 FROM ${BASE_IMAGE}
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp satseg && install -d -o satseg /workspace
 COPY --from=packages /opt/satseg /opt/satseg
+# dataset versions are commits and tags
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 COPY --from=code /code /opt/satseg
 COPY include/projects /opt/satseg/projects
 ENV PATH=/opt/satseg/bin:$PATH \

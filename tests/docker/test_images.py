@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 from importlib.metadata import version
 from typing import Any
 
 import pytest
-from docker_tests import build, docker
+from docker_tests import ROOT, build, docker
 
 from docker import APIClient
 
@@ -47,6 +48,7 @@ def test_stage_image_finds_every_library_and_knows_its_commit(images: dict[str, 
     seen = json.loads(run(images["satseg"], "-c", code, flags=("--entrypoint", "python")).splitlines()[-1])
     assert seen["tensorflow"] == version("tensorflow")
     assert len(seen["commit"]) == 40
+    assert run(images["satseg"], "--version", flags=("--entrypoint", "git")).startswith("git version")
 
 
 def test_orchestrator_has_no_machine_learning_and_parses_its_dags(images: dict[str, str]) -> None:
@@ -63,6 +65,16 @@ print(json.dumps({"errors": bag.import_errors, "dags": sorted(bag.dags)}))
     seen = json.loads(run(images["airflow"], "-c", code, flags=("--entrypoint", "python")).splitlines()[-1])
     assert seen["errors"] == {}
     assert len(seen["dags"]) == 7
+
+
+def test_orchestrator_has_what_the_plugin_reads_with(images: dict[str, str]) -> None:
+    sources = [path.read_text() for path in (ROOT / "plugins").rglob("*.py")]
+    wanted = {name for text in sources for name in re.findall(r"^\s*from (satseg\.[\w.]+) import", text, re.MULTILINE)}
+    # what it reads today; a plugin that reads more is found by its imports
+    wanted |= {"satseg.registry.overview", "satseg.lineage.chain", "satseg.datasets.listing", "satseg.drift.nights"}
+    code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+    run(images["airflow"], "-c", code, *sorted(wanted), flags=("--entrypoint", "python"))
+    assert run(images["airflow"], "--version", flags=("--entrypoint", "git")).startswith("git version")
 
 
 @pytest.mark.parametrize("component", ["api-server", "scheduler"])

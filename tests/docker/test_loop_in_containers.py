@@ -41,7 +41,7 @@ CHILD = Path(__file__).with_name("airflow_child.py")
 PACKAGES = os.pathsep.join((str(ROOT / "include"), sysconfig.get_path("purelib")))
 TRAINING, PROMOTION = "tiny.model_training", "tiny.model_promotion"
 WITHIN_S = 600.0
-GONE_WITHIN_S = 20.0
+GONE_WITHIN_S = 60.0
 # a rollback loads MLflow, which needs more
 LIMITS = '{"train": {"memory": "4g"}, "rollback": {"memory": "64m"}}'
 

@@ -24,7 +24,7 @@ from satseg_airflow.containers.orphans import labelled, remove_orphans
 from satseg_airflow.runners import TaskKey
 
 LONG = ("demo-scenes", "{workspace}/made", "--count", "900", "--size", "1024")
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 
 
 @pytest.fixture
