@@ -1,8 +1,10 @@
-"""Names and sizes of Airflow pools."""
+"""Names and sizes of Airflow pools, and the queues of its Celery workers."""
 
 from satseg.storage.devices import devices
 
 GPU_POOL = "gpu"  # says how many tasks train or predict at once; a lease says on which device
+GPU_QUEUE = "gpu"  # the Celery workers on machines with GPUs; the LocalExecutor has no queues
+DEFAULT_QUEUE = "default"
 
 
 def gpu_slots() -> int:

@@ -7,7 +7,7 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from satseg.config.project import ProjectConfig
 from satseg_airflow.operators.stage import StageOperator, stage_defaults
-from satseg_airflow.tasks import PLANNING_WITHIN, stage_over_scenes
+from satseg_airflow.tasks import PLANNING, stage_over_scenes
 
 
 def parts_of_scenes(project: ProjectConfig, groups: XComArg, model: str) -> MappedOperator:
@@ -21,8 +21,7 @@ def parts_of_scenes(project: ProjectConfig, groups: XComArg, model: str) -> Mapp
         groups,
         ["--plan", "--model", model],
         task_id="plan_parts",
-        pool="default_pool",
-        execution_timeout=PLANNING_WITHIN,
+        **PLANNING,
     )
     return StageOperator.partial(
         task_id="predict_part",

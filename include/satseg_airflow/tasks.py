@@ -8,8 +8,10 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from satseg.config.project import ProjectConfig
 from satseg_airflow.operators.stage import StageOperator, stage_defaults
+from satseg_airflow.pools import DEFAULT_QUEUE
 
-PLANNING_WITHIN = timedelta(minutes=30)
+# a step of a GPU stage that only plans or chooses needs no device
+PLANNING = {"pool": "default_pool", "queue": DEFAULT_QUEUE, "execution_timeout": timedelta(minutes=30)}
 MOST_MAPPED_TASKS = 1000  # Airflow's max_map_length is 1024
 
 
@@ -91,9 +93,8 @@ def training_task(project: ProjectConfig, arguments: list[Any]) -> StageOperator
     slots = {"pool_slots": project.training.gpus}
     if not project.search.space:
         return stage_task(project, "train", arguments, **slots)
-    light = {"pool": "default_pool", "execution_timeout": PLANNING_WITHIN}
     plan = stage_task(
-        project, "tune", ["--step", "plan", "--trials", param("trials"), *arguments], task_id="plan", **light
+        project, "tune", ["--step", "plan", "--trials", param("trials"), *arguments], task_id="plan", **PLANNING
     )
     trials = StageOperator.partial(
         task_id="trial",
@@ -109,7 +110,7 @@ def training_task(project: ProjectConfig, arguments: list[Any]) -> StageOperator
         ["--step", "best", "--study", result_of("plan", "study")],
         task_id="best",
         trigger_rule="all_done",
-        **light,
+        **PLANNING,
     )
     plan >> trials >> best
     return best

@@ -96,6 +96,11 @@ def test_a_project_without_a_search_space_has_one_training_task(seen) -> None:
     assert "trials" not in seen["dags"]["buildings.model_training"]["params"]
 
 
+def test_tasks_that_hold_a_device_run_on_the_gpu_workers_and_no_others(seen) -> None:
+    queues = {name: (task["pool"], task["queue"]) for name, task in tasks(seen)}
+    assert set(queues.values()) == {("default_pool", "default"), ("gpu", "gpu")}, queues
+
+
 def test_a_search_space_maps_trials_over_the_gpu_pool_and_the_best_goes_on(seen) -> None:
     dag = seen["dags"]["trees.model_training"]
     found = dag["tasks"]

@@ -20,7 +20,7 @@ from satseg.stages import STAGES
 from satseg.storage.devices import devices
 from satseg.storage.layout import Workspace
 from satseg.storage.leases import Lease, leased
-from satseg_airflow.pools import GPU_POOL
+from satseg_airflow.pools import GPU_POOL, GPU_QUEUE
 from satseg_airflow.runners import End, Job, Runner, TaskKey, runner_for
 
 # the pool lets no more tasks start than there are devices: only a shell's command or an orphan is waited for
@@ -33,7 +33,7 @@ class StageOperator(BaseOperator):
     """Run `satseg <stage> ARGUMENTS --project P --result FILE` and push the result to XCom.
 
     Args:
-        stage: A name of `satseg.stages.STAGES`; it decides command, pool and time-out.
+        stage: A name of `satseg.stages.STAGES`; it decides command, pool, queue and time-out.
         project: Name of the project.
         arguments: Templated. Positional ones first; an option whose value is empty is left out together with
             its value; a list repeats its option.
@@ -137,7 +137,7 @@ def stage_defaults(stage: str) -> dict[str, Any]:
     return {
         "execution_timeout": timedelta(minutes=about.timeout_minutes),
         "doc_md": f"{about.description}\n\nThe same from a shell: `satseg {name}` (see `satseg {name} --help`).",
-    } | ({"pool": GPU_POOL} if about.gpu else {})
+    } | ({"pool": GPU_POOL, "queue": GPU_QUEUE} if about.gpu else {})
 
 
 def command_arguments(arguments: Sequence[Any]) -> list[str]:
