@@ -5,13 +5,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PRODUCTION := $(VENV)/.production
 WORKSPACE ?= workspace
 SCENES ?=
 # Test files run side by side; each worker may hold a TensorFlow of its own (3 GB).
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help venv demo up down test test-fast test-full test-docker images coverage lint format lock clean-workspace clean
+.PHONY: help venv venv-production secrets demo up down test test-fast test-full test-docker test-celery images coverage lint format lock clean-workspace clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -33,6 +34,9 @@ venv: $(READY) ## Make .venv from the pins in requirements.txt
 demo: $(READY) ## The whole loop through a real Airflow; your own imagery: make demo SCENES=DIR
 	@$(BIN)/python -m satseg_airflow.demo --workspace "$(WORKSPACE)" $(if $(SCENES),--scenes "$(SCENES)")
 
+secrets: ## Write generated secrets and this machine's folders into .env, for docker-compose.yaml
+	@python3 docker/make_secrets.py
+
 up: $(READY) ## Start Airflow and MLflow on the workspace and print addresses and login
 	@$(BIN)/python -m satseg_airflow.embedded up --workspace "$(WORKSPACE)"
 
@@ -40,13 +44,22 @@ down: $(READY) ## Stop what `make up` started
 	@$(BIN)/python -m satseg_airflow.embedded down --workspace "$(WORKSPACE)"
 
 test: $(READY) ## All tests but the long suites (up to 15 minutes on 2 cores)
-	@$(PYTEST) -m "not full and not docker"
+	@$(PYTEST) -m "not full and not docker and not celery"
 
 test-fast: $(READY) ## The inner loop: unit tests without TensorFlow training or a scheduler (up to 2 minutes)
-	@$(PYTEST) -m "not slow and not full and not docker"
+	@$(PYTEST) -m "not slow and not full and not docker and not celery"
 
 test-full: $(READY) ## Everything, the long suites too
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not celery"
+
+venv-production: $(READY) $(PRODUCTION) ## Add the CeleryExecutor, PostgreSQL and FAB to .venv
+
+$(PRODUCTION): requirements-production.txt $(READY)
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps -r requirements-production.txt
+	@touch $@
+
+test-celery: venv-production ## The loop on Celery workers while workers, Redis and PostgreSQL are killed (needs Debian's redis-server, postgresql)
+	@$(BIN)/python -m pytest tests/production -m celery
 
 test-docker: $(READY) ## Images and stages in containers on a real Docker engine (skipped where there is none)
 	@$(BIN)/python -m pytest -m docker
@@ -55,7 +68,7 @@ images: ## Build the Docker images: make images [IMAGES="airflow satseg satseg-g
 	@docker/build $(IMAGES)
 
 coverage: $(READY) ## The inner-loop tests with line and branch coverage
-	@$(PYTEST) -m "not full and not docker" --cov --cov-report=term-missing:skip-covered
+	@$(PYTEST) -m "not full and not docker and not celery" --cov --cov-report=term-missing:skip-covered
 
 lint: $(READY) ## ruff, mypy --strict, and the rules between the rooms
 	@$(BIN)/ruff check .
