@@ -25,9 +25,10 @@ MONITORING = ROOT / "docker" / "monitoring"
 BOARDS = sorted((MONITORING / "grafana" / "dashboards").glob("*.json"))
 # named by NVIDIA's dcgm-exporter (its default-counters.csv), which needs a GPU; and what Prometheus itself says
 UNSEEN = {"DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_POWER_USAGE", "up"}
-WORDS = (
-    ["sum", "by", "rate", "increase", "time", "absent", "min", "max", "histogram_quantile", "topk", "or", "unless", "offset", "le", "and", "on", "ignoring"]
-)  # fmt: skip
+WORDS = {
+    *("sum", "by", "rate", "increase", "time", "absent", "min", "max", "histogram_quantile", "topk"),
+    *("or", "unless", "offset", "le", "and", "on", "ignoring"),
+}
 
 
 def names_in(expression: str) -> set[str]:

@@ -113,6 +113,7 @@ def build() -> typer.Typer:
     from satseg.cli import (
         datasets,
         demo_scenes,
+        doctor,
         drift,
         export,
         inference,
@@ -150,6 +151,7 @@ def build() -> typer.Typer:
         serving,
         drift,
         lineage,
+        doctor,
     )
     for group in groups:
         group.register(app)
