@@ -68,7 +68,7 @@ images: ## Build the Docker images: make images [IMAGES="airflow satseg satseg-g
 	@docker/build $(IMAGES)
 
 coverage: $(READY) ## The inner-loop tests with line and branch coverage
-	@$(PYTEST) -m "not full and not docker and not celery" --cov --cov-report=term-missing:skip-covered
+	@$(PYTEST) -m "not full and not docker and not celery" --cov --cov-report=term-missing:skip-covered --cov-report=xml
 
 lint: $(READY) ## ruff, mypy --strict, and the rules between the rooms
 	@$(BIN)/ruff check .

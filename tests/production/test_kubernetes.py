@@ -1,0 +1,55 @@
+"""The Helm values and the pod template: the settings of docker/airflow.env, one GPU, no rights, and valid Kubernetes."""
+
+from typing import Any
+
+import pytest
+import yaml
+from celery_airflow import production_settings
+from compose_file import ROOT
+
+from satseg_airflow.pools import GPU_QUEUE
+
+FOLDER = ROOT / "docker" / "kubernetes"
+
+
+def load(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((FOLDER / name).read_text())
+    return loaded
+
+
+def test_the_chart_gets_the_settings_of_compose() -> None:
+    given = {one["name"]: one["value"] for one in load("values.yaml")["env"]}
+    ours = production_settings()
+    assert {name: given.get(name) for name in ours} == ours
+    assert all(isinstance(value, str) for value in given.values())
+
+
+def test_no_secret_stands_in_the_values_and_none_is_left_to_the_charts_defaults() -> None:
+    values = load("values.yaml")
+    assert "password" not in (FOLDER / "values.yaml").read_text().lower()
+    assert all(values[name] for name in ("fernetKeySecretName", "apiSecretKeySecretName", "jwtSecretName"))
+    assert set(values["data"]) == {"metadataSecretName", "resultBackendSecretName", "brokerUrlSecretName"}
+
+
+def test_one_set_of_workers_takes_the_gpu_queue_with_a_gpu_and_is_drained_not_killed() -> None:
+    workers = load("values.yaml")["workers"]
+    (gpu,) = workers["celery"]["sets"]
+    assert gpu["queue"] == GPU_QUEUE and f"--queues {GPU_QUEUE}" in gpu["args"][-1]
+    assert gpu["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert workers["terminationGracePeriodSeconds"] >= 48 * 3600
+
+
+def test_the_pod_asks_for_one_gpu_and_runs_without_rights() -> None:
+    pod = load("gpu-pod.yaml")["spec"]
+    (container,) = pod["containers"]
+    assert container["name"] == "base"  # Airflow's executor looks for it
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert pod["securityContext"]["runAsNonRoot"] and not pod["automountServiceAccountToken"]
+    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounts == {volume["name"] for volume in pod["volumes"]}
+
+
+def test_the_pod_is_valid_kubernetes() -> None:
+    schemas = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
+    schemas.validate(load("gpu-pod.yaml"), "1.29", strict=True)
