@@ -28,8 +28,8 @@ json.dump({
             "descriptions": {name: dag.params.get_param(name).description for name in dag.params},
             "tasks": {
                 task.task_id: {
-                    "owner": task.owner, "retries": task.retries, "doc": task.doc_md, "pool": task.pool, "queue": task.queue,
-                    "slots": task.pool_slots,
+                    "owner": task.owner, "retries": task.retries, "doc": task.doc_md, "pool": task.pool,
+                    "slots": task.pool_slots, "queue": task.queue,
                     "timeout_s": timeout(task).total_seconds() if timeout(task) else None,
                     "callback": bool(task.on_failure_callback), "mapped": bool(task.is_mapped),
                     "downstream": sorted(task.downstream_task_ids), "trigger_rule": str(task.trigger_rule),

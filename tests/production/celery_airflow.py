@@ -72,7 +72,7 @@ class CeleryAirflow(EmbeddedAirflow):
     home: CeleryHome
 
     def __init__(self, home: CeleryHome) -> None:
-        super().__init__(home)
+        super().__init__(home, healthy_within_s=900.0)  # on a machine that others use too
         self._stay_down: set[str] = set()
         self._ended = threading.Event()
         self._lock = threading.Lock()

@@ -53,10 +53,18 @@ class Postgres:
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="satseg-pg-")))
     port: int = field(default_factory=free_port)
     passwords: dict[str, str] = field(
-        default_factory=lambda: {name: secrets.token_hex(16) for name in ("postgres", "airflow", "celery")}
+        default_factory=lambda: {name: secrets.token_hex(16) for name in ("postgres", "airflow", "celery", "mlflow")}
     )
 
     def start(self) -> None:
+        """Make the cluster, start it, and make the databases with a role each, as docker-compose.yaml does."""
+        self.start_empty()
+        secrets_of = {f"{name.upper()}_DB_PASSWORD": password for name, password in self.passwords.items()}
+        server = {"PGHOST": HOST, "PGPORT": str(self.port), "PGPASSWORD": self.passwords["postgres"]}
+        script = Path(__file__).resolve().parents[2] / "docker" / "postgres" / "roles.sh"
+        subprocess.run(["bash", str(script)], env=os.environ | secrets_of | server, check=True)
+
+    def start_empty(self) -> None:
         """Make the cluster and start it."""
         programs = _postgres_programs()
         assert programs is not None
@@ -69,10 +77,6 @@ class Postgres:
         options = ["--auth=scram-sha-256", "--username=postgres", f"--pwfile={secret}", "--encoding=UTF8"]
         self._run("initdb", "-D", str(self._data), *options)
         self._control("start")
-        for name in ("airflow", "celery"):
-            self.query(f"CREATE ROLE {name} LOGIN PASSWORD '{self.passwords[name]}'", "postgres")
-            self.query(f"CREATE DATABASE {name} OWNER {name}", "postgres")
-            self.query(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC", "postgres")
 
     def restart(self, pause_s: float) -> None:
         """Stop it hard (`immediate` is what a crash leaves), stay away for a while, start it again."""

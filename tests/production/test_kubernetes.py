@@ -1,4 +1,4 @@
-"""The Helm values and the pod template: the settings of docker/airflow.env, one GPU, no rights, and valid Kubernetes."""
+"""The Helm values and the pod template: the settings of docker/airflow.env, one GPU, no rights, valid Kubernetes."""
 
 from typing import Any
 

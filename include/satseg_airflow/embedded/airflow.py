@@ -31,6 +31,7 @@ class EmbeddedAirflow:
     tied: bool = True
     ports: Ports = field(default_factory=free_ports)
     started: list[Started] = field(default_factory=list)
+    healthy_within_s: float = HEALTHY_WITHIN_S
 
     @property
     def url(self) -> str:
@@ -98,7 +99,7 @@ class EmbeddedAirflow:
             raise TemporaryError(f"`airflow db migrate` ended with exit code {done.returncode}.\n{log_tail(log)}")
 
     def _wait_until_healthy(self) -> None:
-        deadline = time.monotonic() + HEALTHY_WITHIN_S
+        deadline = time.monotonic() + self.healthy_within_s
         health: dict[str, str] = {}
         with AirflowApi(self.url, "", "") as api:
             while time.monotonic() < deadline:
@@ -112,7 +113,7 @@ class EmbeddedAirflow:
                     return
                 time.sleep(1)
         raise TemporaryError(
-            f"Airflow is not healthy after {HEALTHY_WITHIN_S:.0f} s ({health or 'no answer'}). "
+            f"Airflow is not healthy after {self.healthy_within_s:.0f} s ({health or 'no answer'}). "
             f"Its logs are in {self.home.logs}. Is the machine busy with something else?"
         )
 

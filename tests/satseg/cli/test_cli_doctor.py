@@ -1,4 +1,4 @@
-"""`satseg doctor`: each finding says what, how it is and how to mend it; the exit code, whether something is missing."""
+"""`satseg doctor`: each finding says what, how it is and how to mend it; the exit code, whether something lacks."""
 
 import json
 import socket
