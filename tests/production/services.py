@@ -1,6 +1,7 @@
 """Debian's PostgreSQL and Redis on loopback, each with its own data folder, password and port."""
 
 import contextlib
+import importlib.util
 import os
 import secrets
 import shutil
@@ -35,10 +36,14 @@ def wait_for(reached: Callable[[], bool], what: str, seconds: float = PATIENCE_S
         time.sleep(0.2)
 
 
-def missing_programs() -> list[str]:
-    """Return the Debian packages that the tests need and this machine lacks."""
-    needed = {"postgresql": _postgres_programs() is not None, "redis-server": shutil.which("redis-server") is not None}
-    return [name for name, there in needed.items() if not there]
+def missing(*packages: str) -> list[str]:
+    """Return what the tests need and this machine lacks, and how to get it; nothing is imported."""
+    programs = {
+        "Debian's postgresql": _postgres_programs() is not None,
+        "Debian's redis-server": shutil.which("redis-server") is not None,
+    }
+    libraries = {f"{name} (make venv-production)": importlib.util.find_spec(name) is not None for name in packages}
+    return [name for name, there in (programs | libraries).items() if not there]
 
 
 def _postgres_programs() -> Path | None:

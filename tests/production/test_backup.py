@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from compose_file import ROOT
-from services import HOST, Postgres, missing_programs
+from services import HOST, Postgres, missing
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif("postgresql" in missing_programs(), reason="needs Debian's postgresql"),
+    pytest.mark.skipif("Debian's postgresql" in missing(), reason="needs Debian's postgresql"),
 ]
 
 

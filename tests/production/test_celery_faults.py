@@ -17,16 +17,15 @@ from celery_witness import (
     wait_for_run,
     wait_for_task,
 )
-from services import missing_programs, wait_for
+from services import missing, wait_for
 
 from satseg_airflow.demo.plan import synthetic_plan
 from satseg_airflow.demo.sources import make_scenes
 
-pytest.importorskip("airflow.providers.celery", reason="CeleryExecutor is not installed: make venv-production")
 pytestmark = [
     pytest.mark.celery,
     pytest.mark.timeout(7200),
-    pytest.mark.skipif(bool(missing_programs()), reason=f"needs Debian's {' and '.join(missing_programs())}"),
+    pytest.mark.skipif(bool(missing("celery")), reason=f"needs {', '.join(missing('celery'))}"),
 ]
 EPOCHS = 8
 

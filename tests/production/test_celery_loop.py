@@ -7,18 +7,17 @@ from pathlib import Path
 import pytest
 from celery_airflow import CeleryAirflow
 from celery_witness import RUN_WITHIN_S, assert_nothing_ran_twice, assert_queues_kept, kill_tree, wait_for_epoch
-from services import missing_programs
+from services import missing
 from statsd_listener import StatsdListener
 
 from satseg_airflow.demo.chain import Demo, Outcome
 from satseg_airflow.demo.plan import synthetic_plan
 from satseg_airflow.demo.screen import LineScreen
 
-pytest.importorskip("airflow.providers.celery", reason="CeleryExecutor is not installed: make venv-production")
 pytestmark = [
     pytest.mark.celery,
     pytest.mark.timeout(7200),
-    pytest.mark.skipif(bool(missing_programs()), reason=f"needs Debian's {' and '.join(missing_programs())}"),
+    pytest.mark.skipif(bool(missing("celery")), reason=f"needs {', '.join(missing('celery'))}"),
 ]
 
 

@@ -207,3 +207,17 @@ def test_mounted_files_exist(name: str) -> None:
     for volume in services()[name].get("volumes", []):
         if volume.startswith("./") and not volume.startswith("./.secrets/"):
             assert (ROOT / volume.partition(":")[0]).exists(), volume
+
+
+def pins(*paths: str) -> dict[str, str]:
+    lines = [line for path in paths for line in (ROOT / path).read_text().splitlines() if "==" in line]
+    return dict(line.split("==") for line in lines)
+
+
+def test_the_packages_of_production_have_the_versions_of_the_development_environment() -> None:
+    ours = pins("requirements.txt")
+    assert set(ours) & set(pins("requirements-production.txt")) == set()  # it only adds
+    known = ours | pins("requirements-production.txt")
+    server = pins("docker/requirements/mlflow.txt")
+    assert {"mlflow", "psycopg2-binary", "boto3", "flask-wtf"} <= set(server)
+    assert {name: version for name, version in server.items() if known.get(name, version) != version} == {}

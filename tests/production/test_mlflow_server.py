@@ -6,18 +6,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import httpx
 import pytest
 from compose_file import ROOT
-from moto.server import ThreadedMotoServer
-from services import HOST, Postgres, free_port, missing_programs, wait_for
+from services import HOST, Postgres, free_port, missing, wait_for
 
-pytest.importorskip("flask_wtf", reason="MLflow's logins are not installed: make venv-production")
 pytestmark = [
     pytest.mark.celery,
     pytest.mark.timeout(1800),
-    pytest.mark.skipif("postgresql" in missing_programs(), reason="needs Debian's postgresql"),
+    pytest.mark.skipif(bool(missing("flask_wtf")), reason=f"needs {', '.join(missing('flask_wtf'))}"),
 ]
 PASSWORD = "p" * 32
 CLIENT = """
@@ -33,6 +30,9 @@ print(mlflow.artifacts.load_text(run.info.artifact_uri + "/note.txt"), run.info.
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the address of the server."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
     postgres, store, port = Postgres(), ThreadedMotoServer(ip_address=HOST, port=0, verbose=False), free_port()
     postgres.start()
     store.start()
