@@ -476,6 +476,34 @@ class ConceptResult(Result):
     drifted: bool = Field(description="Whether the loss is beyond chance: its interval lies above 0.")
 
 
+# --- labels worth having ----------------------------------------------------------------------------------------
+
+
+class SelectSpec(Spec):
+    """Choose windows of unlabelled scenes for the annotators, or collect what they have checked."""
+
+    budget: int | None = Field(None, ge=1, description="How many windows (step 'select').")
+    step: Literal["select", "collect"] = "select"
+    scenes: list[str] | None = Field(None, description="Only these; default: all without labels.")
+    name: str | None = Field(None, description="Name of the selection; default: a hash of what it is made from.")
+    model: str = "champion"
+    force: bool = False
+
+
+class SelectResult(Result):
+    """A selection of windows."""
+
+    selection: str
+    folder: str | None = Field(None, description="What annotators open in LabelMe; null when nothing was selected.")
+    model: str
+    dataset_version: str
+    scenes: list[str] = Field([], description="Scenes that were looked at.")
+    candidates: int = Field(0, description="Windows that were looked at.")
+    windows: list[str] = Field([], description="Selected windows, the most wanted first; stems of their files.")
+    collected: list[str] = Field([], description="Checked windows copied to the drop zone by this run ('collect').")
+    waiting: list[str] = Field([], description="Windows that no annotator has checked yet.")
+
+
 # --- lineage --------------------------------------------------------------------------------------------------
 
 
@@ -553,6 +581,7 @@ STAGES: dict[str, Stage] = {
     "drift-concept": Stage(
         ("drift", "concept"), ConceptSpec, ConceptResult, False, "Measure the champion on labels that came later."
     ),
+    "select": Stage(("select",), SelectSpec, SelectResult, True, "Choose windows worth labelling.", 240),
     "lineage": Stage(("lineage",), LineageSpec, LineageResult, False, "Print the chain behind something."),
     "reproduce": Stage(
         ("reproduce",), ReproduceSpec, ReproduceResult, True, "Make a model again and compare the weights.", 2880

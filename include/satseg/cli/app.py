@@ -120,6 +120,7 @@ def build() -> typer.Typer:
         lineage,
         patches,
         registry,
+        selection,
         serving,
         training,
         tuning,
@@ -150,6 +151,7 @@ def build() -> typer.Typer:
         inference,
         serving,
         drift,
+        selection,
         lineage,
         doctor,
     )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from satseg.config.settings import settings
 from satseg.progress import say
-from satseg.stages import STAGES, Spec, TrainSpec, TuneSpec
+from satseg.stages import STAGES, SelectSpec, Spec, TrainSpec, TuneSpec
 from satseg.storage.devices import gpus
 from satseg.storage.layout import Workspace
 from satseg.storage.leases import joined, leased
@@ -52,6 +52,8 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 def _wanted(spec: Spec) -> int:
     if isinstance(spec, TuneSpec):  # the other steps start trials or read their results
         return spec.project.training.gpus if spec.step == "trial" else 0
+    if isinstance(spec, SelectSpec) and spec.step == "collect":
+        return 0
     if isinstance(spec, TrainSpec):
         return spec.project.training.gpus
     return int(any(stage.gpu for stage in STAGES.values() if stage.spec is type(spec)))

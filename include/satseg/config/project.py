@@ -15,6 +15,7 @@ from satseg.config.operation import DriftConfig, InferenceConfig, PromotionConfi
 from satseg.config.patches import PatchConfig
 from satseg.config.search import SearchConfig, check_space
 from satseg.config.section import Name, Section
+from satseg.config.selection import SelectionConfig
 from satseg.config.training import RetrainingConfig, TrainingConfig
 from satseg.errors import ConfigurationError, NotFoundError
 
@@ -45,6 +46,7 @@ class ProjectConfig(Section):
     promotion: PromotionConfig = PromotionConfig()
     inference: InferenceConfig = InferenceConfig()
     drift: DriftConfig = DriftConfig()
+    selection: SelectionConfig = SelectionConfig()
     schedule: ScheduleConfig = ScheduleConfig()
 
     @model_validator(mode="after")

@@ -69,17 +69,17 @@ def _read_picture(path: Path, max_px: int) -> tuple[Image.Image, Affine]:
         pixels = dataset.read(bands, out_shape=(len(bands), height, width), resampling=Resampling.average)
         valid = dataset.dataset_mask(out_shape=(height, width)) > 0
     shrink = Affine.scale(width / header.grid.width, height / header.grid.height)
-    return Image.fromarray(_stretched(np.moveaxis(pixels, 0, -1), valid)), shrink @ ~header.grid.transform
+    return Image.fromarray(stretched(np.moveaxis(pixels, 0, -1), valid)), shrink @ ~header.grid.transform
 
 
-def _stretched(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def stretched(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Stretch (H, W, 1 or 3) of any dtype to (H, W, 3) uint8, all bands alike so that colours stay."""
     values = pixels.astype(np.float32)
     seen = values[valid & np.isfinite(values).all(axis=-1)]
     low, high = np.percentile(seen, _STRETCH_PERCENTILES) if seen.size else (0.0, 1.0)
     unit = np.nan_to_num((values - low) / max(high - low, 1e-6)).clip(0, 1) * valid[..., None]
-    stretched: NDArray[np.uint8] = np.broadcast_to(unit * 255, (*unit.shape[:2], 3)).astype(np.uint8)
-    return stretched
+    picture: NDArray[np.uint8] = np.broadcast_to(unit * 255, (*unit.shape[:2], 3)).astype(np.uint8)
+    return picture
 
 
 def _drawn(

@@ -99,6 +99,14 @@ class SceneRows:
             pixels = pixels[..., self._channels]
         return pixels, self._reader.valid_mask(start, left, stop - start, width)
 
+    def read_window(self, row: int, col: int, height: int, width: int) -> NDArray[Any]:
+        """Return pixels (H, W, C) of a window, which may reach over the edges: they are mirrors."""
+        return self._reader.read(row, col, height, width)[..., self._channels]
+
+    def valid_window(self, row: int, col: int, height: int, width: int) -> NDArray[np.bool_]:
+        """Return which pixels of a window (H, W) are data."""
+        return self._reader.valid_mask(row, col, height, width)
+
 
 @dataclass(frozen=True)
 class ReadPlan:

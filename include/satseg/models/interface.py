@@ -53,6 +53,16 @@ class Segmenter(Protocol):
         ...
 
 
+class EmbeddingSegmenter(Protocol):
+    """A loaded model that also says what its encoder sees."""
+
+    description: ModelDescription
+
+    def predict_and_embed(self, images: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what `Segmenter.predict` does, and the pooled output of the encoder (N, D) float32, in one pass."""
+        ...
+
+
 def class_ids(probabilities: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
     """Turn probabilities (..., K) into class ids (...,) uint8: threshold for K = 1, else the most probable class."""
     if probabilities.shape[-1] == 1:

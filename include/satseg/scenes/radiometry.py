@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satseg.config.data import RadiometryConfig
+from satseg.config.project import content_id
 from satseg.errors import BadDataError
 from satseg.scenes.recipe import Recipe
 
@@ -129,6 +130,17 @@ class Radiometry:
     def record(self) -> list[dict[str, Any]]:
         """Return the steps for the STAC Item; the last one is the pixel type."""
         return [*(step.record() for step in self.steps), {"step": "dtype", "dtype": self.dtype}]
+
+
+def prepared_mark(config: RadiometryConfig) -> str:
+    """Return the value of `source.PREPARED_TAG` for a file whose values have gone through this radiometry."""
+    return content_id(config)
+
+
+def still_to_do(config: RadiometryConfig, recipe: Recipe) -> RadiometryConfig:
+    """Return what is declared, or nothing for a scene cut out of a dataset of the same radiometry."""
+    marks = {header.prepared for header in recipe.headers.values()}
+    return RadiometryConfig() if marks == {prepared_mark(config)} else config
 
 
 def output_dtype(config: RadiometryConfig, dtype: str) -> str:

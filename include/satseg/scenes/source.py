@@ -27,6 +27,7 @@ _DRIVERS = {
     b"\x89PNG": "PNG",
     b"\xff\xd8\xff": "JPEG",
 }
+PREPARED_TAG = "SATSEG_RADIOMETRY"  # of a file cut out of a dataset
 _ALPHA_NAMES = {"alpha", "mask", "transparency", "a"}
 
 
@@ -51,6 +52,7 @@ class SourceHeader:
     acquired: str | None
     tile_shape: tuple[int, int]
     notes: tuple[str, ...]
+    prepared: str | None = None  # mark of the radiometry its values went through, in a dataset it was cut out of
 
 
 @contextmanager
@@ -115,6 +117,7 @@ def read_header(path: Path, expected_bands: int | None = None) -> SourceHeader:
             acquired=dataset.tags().get("TIFFTAG_DATETIME"),
             tile_shape=dataset.block_shapes[0],
             notes=tuple(notes),
+            prepared=dataset.tags().get(PREPARED_TAG),
         )
 
 

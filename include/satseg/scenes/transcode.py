@@ -26,7 +26,7 @@ from satseg.scenes.grid import Grid
 from satseg.scenes.histogram import percentiles
 from satseg.scenes.layers import Layer, OpenLayer, open_virtual, unreadable, virtual_raster
 from satseg.scenes.pace import growing, paced
-from satseg.scenes.radiometry import Radiometry, changes_values, plan_radiometry, wanted_percents
+from satseg.scenes.radiometry import Radiometry, changes_values, plan_radiometry, still_to_do, wanted_percents
 from satseg.scenes.raster import give_back_memory
 from satseg.scenes.recipe import PIXEL_TYPES, Recipe, same_place
 from satseg.scenes.statistics import BLOCK_PX, PixelStatistics, measure, windows
@@ -73,7 +73,7 @@ def transcode(  # noqa: PLR0917
         BadDataError: pixels cannot be read, or the metadata lacks what `radiometry` needs.
         OSError: the disk is full.
     """
-    declared = radiometry or RadiometryConfig()
+    declared = still_to_do(radiometry or RadiometryConfig(), recipe)
     layers = layers_of(recipe, grid, resampling)
     values = _radiometry(recipe, layers, declared)
     name = recipe.bands[0].path.name

@@ -129,6 +129,14 @@ class Workspace:
         """Profile of the labelled scenes of one dataset version, to which nights are compared."""
         return self.drift(project) / "reference" / _safe(dataset_version, "Dataset version")
 
+    def selections(self, project: str) -> Path:
+        """All selections of windows worth labelling."""
+        return self.root / "selections" / project
+
+    def selection(self, project: str, name: str) -> Path:
+        """One selection: pictures and LabelMe files."""
+        return self.selections(project) / _safe(name, "Selection name")
+
     # --- service ----------------------------------------------------------------------------------------------
     def request_profiles(self, project: str) -> Path:
         """Feature profiles and confidences of the service's requests, a file per day."""

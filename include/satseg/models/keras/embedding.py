@@ -12,6 +12,38 @@ from satseg.models.keras.runtime import keras, tf
 from satseg.models.pixels import fitting_pixels, read_description
 
 
+def _pooled_encoder(network: Any) -> Any:
+    deepest = [layer for layer in encoder_layers(network) if len(layer.output.shape) == 4][-1]
+    return keras.layers.GlobalAveragePooling2D()(deepest.output)
+
+
+class KerasEmbeddingSegmenter:
+    """A saved model that gives probabilities and the pooled output of its encoder in one pass."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load a model folder.
+
+        Raises:
+            BadDataError: a file is missing or broken.
+        """
+        network = load_network(folder)
+        self._network = keras.Model(network.input, [network.output, _pooled_encoder(network)])
+        self.description = read_description(folder)
+        self._call = tf.function(self._both, reduce_retracing=True, autograph=False)
+
+    def _both(self, pixels: Any) -> Any:
+        return self._network(tf.cast(pixels, tf.float32), training=False)
+
+    def predict_and_embed(self, images: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return (N, H, W, K) probabilities and (N, D) embeddings, float32, for raw pixels (N, H, W, C).
+
+        Raises:
+            BadDataError: the array has another shape than the model takes.
+        """
+        probabilities, embeddings = self._call(tf.constant(fitting_pixels(images, self.description)))
+        return probabilities.numpy(), embeddings.numpy()
+
+
 class Encoder:
     """The encoder of a saved model, compiled once per pixel type."""
 
@@ -22,8 +54,7 @@ class Encoder:
             BadDataError: a file is missing or broken.
         """
         network = load_network(folder)
-        deepest = [layer for layer in encoder_layers(network) if len(layer.output.shape) == 4][-1]
-        pooled = keras.layers.GlobalAveragePooling2D()(deepest.output)
+        pooled = _pooled_encoder(network)
         self._network = keras.Model(network.input, pooled)
         self.description = read_description(folder)
         self.size = int(pooled.shape[-1])
