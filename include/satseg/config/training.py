@@ -90,3 +90,19 @@ class RetrainingConfig(Section):
     freeze_encoder_epochs: int = Field(
         0, ge=0, description="First epochs in which the encoder keeps its weights and only the decoder learns."
     )
+    new_share: float | None = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="Part of the draws from scenes that the starting model has not learned from, so that few new ones "
+        "count and the old ones are replayed; null: as many as there are.",
+    )
+    min_new_scenes: int = Field(
+        1,
+        ge=0,
+        description="Newly labelled scenes (a window is one) needed to train; with fewer, annotators are asked.",
+    )
+    ask_windows: int = Field(20, ge=1, le=10_000, description="Windows that annotators are asked to label.")
+    wait_days: float = Field(
+        14.0, gt=0, le=365, description="Days to wait for them; then what is labelled by then has to do."
+    )

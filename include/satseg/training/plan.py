@@ -15,6 +15,7 @@ from satseg.patches.patchset import PatchSet, open_patch_set
 from satseg.stages import TrainSpec
 from satseg.storage.layout import Workspace
 from satseg.tracking.code_version import code_version
+from satseg.training.replay import new_scenes
 from satseg.training.start import StartingModel, effective_training, starting_model
 
 SCHEMA_VERSION = 2
@@ -28,6 +29,12 @@ class Plan:
     patch_set: PatchSet
     config: TrainingConfig
     start: StartingModel | None
+    new_scenes: frozenset[str] | None = None  # to the starting model; None: nobody can tell
+
+    @property
+    def new_share(self) -> float | None:
+        """Part of the draws from scenes new to the starting model; None draws all windows as the manifest says."""
+        return self.spec.project.retraining.new_share if self.new_scenes else None
 
     @property
     def freeze_encoder_epochs(self) -> int:
@@ -40,7 +47,7 @@ class Plan:
         weights = self.config.encoder_weights
         file = Path(weights) if weights else None
         digest = hashlib.sha256(file.read_bytes()).hexdigest() if file and file.is_file() else None
-        return content_id(
+        parts = [
             SCHEMA_VERSION,
             self.patch_set.id,
             self.config,
@@ -49,7 +56,10 @@ class Plan:
             digest,
             self.freeze_encoder_epochs,
             self.spec.trial,
-        )
+        ]
+        if self.new_share is not None:  # added last, so that ids of other trainings stay
+            parts += [self.new_share, sorted(self.new_scenes or ())]
+        return content_id(*parts)
 
     @property
     def name(self) -> str:
@@ -87,6 +97,8 @@ class Plan:
             "patch_set": patch_set.id,
             "init_from": self.start.origin if self.start else None,
             "freeze_encoder_epochs": self.freeze_encoder_epochs,
+            "new_share": self.new_share,
+            "new_scenes": len(self.new_scenes) if self.new_scenes is not None else None,
         }
 
     def tags(self) -> dict[str, str]:
@@ -119,10 +131,11 @@ def make_plan(spec: TrainSpec, workspace: Workspace) -> Plan:
     check_backbone(spec.project.training.backbone)
     patch_set = open_patch_set(workspace, spec.project.name, spec.patch_set)
     _check_content(spec, patch_set)
-    start = None
+    start, new = None, None
     if spec.init_from:
         start = starting_model(workspace, spec.project, patch_set, spec.init_from, spec.same_network)
-    return Plan(spec, patch_set, effective_training(spec.project, start), start)
+        new = new_scenes(workspace, patch_set, start.description)
+    return Plan(spec, patch_set, effective_training(spec.project, start), start, new)
 
 
 def _check_content(spec: TrainSpec, patch_set: PatchSet) -> None:

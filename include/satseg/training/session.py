@@ -11,10 +11,14 @@ from satseg.storage.devices import gpus
 from satseg.tracking.open_run import Run
 from satseg.training.loop import TrainingLoop
 from satseg.training.plan import Plan
+from satseg.training.replay import replay_weights
 from satseg.training.reporting import EpochLog, log_last_good, log_outcome, log_profile
 from satseg.training.run_folder import PROFILE_FOLDER, EpochRecord, Progress, RunFolder
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from satseg.models.keras.learner import KerasLearner
 
 
@@ -101,7 +105,13 @@ def _learner(plan: Plan) -> "KerasLearner":
     else:
         bands = len(description.bands)
         network = build_network(plan.config, bands, description.channels, description.mean, description.std)
-    return KerasLearner(network, plan.patch_set, plan.config)
+    return KerasLearner(network, plan.patch_set, plan.config, draw_weights=_draw_weights(plan))
+
+
+def _draw_weights(plan: Plan) -> "NDArray[np.int64] | None":
+    if plan.new_share is None:
+        return None
+    return replay_weights(plan.patch_set.windows("train"), plan.new_scenes or (), plan.new_share)
 
 
 def _threads(gpus_per_run: int) -> int | None:

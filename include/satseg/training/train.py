@@ -139,6 +139,11 @@ def _say_start(plan: Plan, run_id: str, progress: Progress, resumed: bool) -> No
             f"starting from {plan.start.label} with its network: {plan.config.epochs} epochs and learning rate "
             f"{plan.config.learning_rate:g} of the project's `retraining` section{frozen}"
         )
+    if plan.new_share is not None:
+        say(
+            f"{len(plan.new_scenes or ())} scenes are new to it: {plan.new_share:.0%} of the draws; the rest replays "
+            "old ones"
+        )
     if resumed:
         say(f"going on after epoch {len(progress.history)}, step {progress.step}")
 

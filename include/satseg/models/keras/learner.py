@@ -36,7 +36,12 @@ class KerasLearner:
     """Network, optimiser and data of one training."""
 
     def __init__(
-        self, network: Any, patch_set: PatchSet, config: TrainingConfig, devices: Sequence[str] | None = None
+        self,
+        network: Any,
+        patch_set: PatchSet,
+        config: TrainingConfig,
+        devices: Sequence[str] | None = None,
+        draw_weights: NDArray[np.int64] | None = None,
     ) -> None:
         """Open train and val windows of the patch set.
 
@@ -45,6 +50,8 @@ class KerasLearner:
             patch_set: to learn from.
             config: how to learn.
             devices: to share each batch between; None takes all visible GPUs.
+            draw_weights: draws per round of each train window, (N,); None takes the manifest's. An epoch is as long
+                either way.
 
         Raises:
             BadDataError: one of the splits is empty, or the network was made for other bands.
@@ -54,10 +61,13 @@ class KerasLearner:
         self._size_px = patch_set.size_px
         _check_bands(network, patch_set)
         self._train = self._reader(patch_set, "train", config.cache_mib)
+        draws = int(self._train.weights.sum())
+        if draw_weights is not None:
+            self._train.weights = draw_weights
         self._val = self._reader(patch_set, "val", 0)
         self._device = choose_device(config, devices)
         self._loss = loss_function(config, class_weights(config, patch_set.statistics.class_weights))
-        self._draws_per_epoch = self._count_draws()
+        self._draws_per_epoch = self._count_draws(draws)
         self.steps_per_epoch = -(-self._draws_per_epoch // config.batch_size)
         with self._device.strategy.scope(), out_of_memory_explained(config, self._size_px):
             self.network = network if self._device.plain else copy_network(network, self._device.precision)
@@ -67,8 +77,8 @@ class KerasLearner:
         batch = (tf.TensorSpec((*window, patch_set.channels), tf.float32), tf.TensorSpec(window, tf.uint8))
         self._val_step = tf.function(self._measure, input_signature=batch, autograph=False)
 
-    def _count_draws(self) -> int:
-        draws, batch_size = int(self._train.weights.sum()), self.config.batch_size
+    def _count_draws(self, draws: int) -> int:
+        batch_size = self.config.batch_size
         if self.config.steps_per_epoch is not None:
             return self.config.steps_per_epoch * batch_size
         # several devices need full batches; the draws have no end
