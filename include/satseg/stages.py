@@ -152,6 +152,9 @@ class EvaluateSpec(Spec):
 
     model: str = Field(description="MLflow run id, version number or alias.")
     patch_set: str | None = Field(None, description="Default: the one the model was trained on.")
+    hard_negatives: bool = Field(
+        False, description="Also list the training negatives that the model takes for something."
+    )
     force: bool = False
 
 
@@ -216,6 +219,7 @@ class EvaluateResult(Result, Details):
     best_threshold_iou: float | None = Field(None, description="The IoU it has there.")
     boundary_px: int = Field(0, description="Width of the rim of boundary IoU.")
     page: str | None = Field(None, description="The report for people, one HTML file.")
+    hard_negatives: str | None = Field(None, description="List of hard negatives (CSV), when it was asked for.")
     pictures: list[str] = []
 
 

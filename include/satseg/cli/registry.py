@@ -44,6 +44,9 @@ def evaluate(  # noqa: PLR0917 - options of a command
     patch_set: Annotated[
         str | None, typer.Option("--patch-set", metavar="ID", help="Default: the one the model was trained on.")
     ] = None,
+    hard_negatives: Annotated[
+        bool, typer.Option("--hard-negatives", help="Also list the training negatives it takes for something.")
+    ] = False,
     project: ProjectOption = None,
     overrides: SetOption = None,
     force: ForceOption = False,
@@ -58,7 +61,7 @@ def evaluate(  # noqa: PLR0917 - options of a command
     from satseg.evaluation import evaluate as stage
 
     what, workspace = project_and_workspace(project, overrides)
-    spec = EvaluateSpec(project=what, model=model, patch_set=patch_set, force=force)
+    spec = EvaluateSpec(project=what, model=model, patch_set=patch_set, hard_negatives=hard_negatives, force=force)
     measured = run_stage(stage.run, spec, workspace, as_json, result)
     if not as_json:
         tables.show(tables.scores(measured))

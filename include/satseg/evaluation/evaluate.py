@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from satseg.config.project import ProjectConfig, content_id
 from satseg.errors import BadDataError, NotFoundError
+from satseg.evaluation.hard_negatives import LIST_FILE, write_hard_negatives
 from satseg.evaluation.intervals import ENOUGH_BLOCKS
 from satseg.evaluation.leaks import Trained, trained_ground
 from satseg.evaluation.page import write_page
@@ -45,8 +46,10 @@ def run(spec: EvaluateSpec, workspace: Workspace) -> EvaluateResult:
         stored = read_report(workspace, project.name, ref.run_id, patch_set.id)
         if stored is not None and not spec.force and stored.settings == settings_of(project):
             say(f"{ref.label} was measured on {patch_set.id} already; --force measures again.")
-            return stored.result
-        return _evaluate(workspace, project, ref, record, patch_set)
+            result = stored.result
+        else:
+            result = _evaluate(workspace, project, ref, record, patch_set)
+        return _with_hard_negatives(workspace, project, ref, patch_set, result) if spec.hard_negatives else result
 
 
 def settings_of(project: ProjectConfig) -> str:
@@ -142,6 +145,18 @@ def _evaluate(
         write_report(folder, report, block_table(tally))
         _log(workspace, record, result, folder)
     return result
+
+
+def _with_hard_negatives(
+    workspace: Workspace, project: ProjectConfig, ref: ModelRef, patch_set: PatchSet, result: EvaluateResult
+) -> EvaluateResult:
+    """Add the list to the report's folder, and its path to the result."""
+    path = report_folder(workspace, project.name, ref.run_id, patch_set.id) / LIST_FILE
+    segmenter = load(workspace, ref)
+    found = write_hard_negatives(path, project, patch_set, Scenes(workspace, patch_set), segmenter)
+    log_to_run(workspace, ref.run_id, files={path: f"evaluation/{patch_set.id}"})
+    say(f"{found} hard negatives in {path}; train on them: --set patches.hard_negatives={path}")
+    return result.model_copy(update={"hard_negatives": str(path)})
 
 
 def _measurable(patch_set: PatchSet, windows: list[HeldOut], trained: Trained) -> list[HeldOut]:
