@@ -461,6 +461,49 @@ class DriftEpisodeResult(Result):
     state: Literal["open", "closed", "none"]
 
 
+class LabelsSpec(Spec):
+    """Are there enough new labels for a retraining."""
+
+    night: str | None = Field(None, description="Night of the drift; names what annotators are asked for.")
+
+
+class LabelsResult(Result):
+    """The new labels of a retraining."""
+
+    request: str = Field(description="Name of the selection, should annotators be asked.")
+    dataset_version: str = Field(description="Newest version.")
+    new_scenes: list[str] = Field([], description="Labelled scenes that the champion has not learned from.")
+    candidates: list[str] = Field([], description="Scenes without labels, to select windows from.")
+    enough: bool = Field(description="Nobody needs to be asked, or there is nothing to ask about.")
+
+
+class EvidenceSpec(Spec):
+    """Keep with a retrained run why it was trained and what it changed."""
+
+    run: str = Field(description="The retrained run.")
+    champion: str = Field(description="Run of the champion, measured on the same patch set.")
+    patch_set: str
+    night: str | None = Field(None, description="Night of the drift; None when a person wanted the retraining.")
+
+
+class BeforeAfter(BaseModel):
+    """IoU on the same test blocks of champion and retrained model; null where nothing is labelled."""
+
+    champion: float | None
+    retrained: float | None
+    blocks: int
+
+
+class EvidenceResult(Result):
+    """What goes into the model card."""
+
+    run_id: str
+    night: str | None
+    reason: str
+    old: BeforeAfter = Field(description="On scenes the champion has learned from.")
+    new: BeforeAfter = Field(description="On scenes that are new since.")
+
+
 class ConceptSpec(Spec):
     """Does the champion still find what it found? Measured on scenes labelled since, estimated on all."""
 
@@ -581,6 +624,14 @@ STAGES: dict[str, Stage] = {
     "drift-status": Stage(("drift", "status"), DriftStatusSpec, DriftStatusResult, False, "Is drift confirmed?"),
     "drift-episode": Stage(
         ("drift", "episode"), DriftEpisodeSpec, DriftEpisodeResult, False, "Open or close an episode."
+    ),
+    "drift-labels": Stage(("drift", "labels"), LabelsSpec, LabelsResult, False, "Has a retraining enough new labels?"),
+    "drift-evidence": Stage(
+        ("drift", "evidence"),
+        EvidenceSpec,
+        EvidenceResult,
+        False,
+        "Keep why a model was retrained, and what it changed.",
     ),
     "drift-concept": Stage(
         ("drift", "concept"), ConceptSpec, ConceptResult, False, "Measure the champion on labels that came later."

@@ -23,6 +23,8 @@ from satseg.stages import (
     DriftResult,
     DriftStatusSpec,
     DriftTestSpec,
+    EvidenceSpec,
+    LabelsSpec,
 )
 
 NightOption = Annotated[str, typer.Option("--night", metavar="YYYY-MM-DD", help="The night.")]
@@ -39,6 +41,8 @@ def register(app: typer.Typer) -> None:
     drift.command("test")(test)
     drift.command("report")(report)
     drift.command("concept")(concept)
+    drift.command("labels")(labels)
+    drift.command("evidence")(evidence)
     drift.command("status")(status)
     drift.command("episode")(episode)
     drift.command("show")(show)
@@ -130,6 +134,49 @@ def concept(
 
     what, workspace = project_and_workspace(project, overrides)
     run_stage(stage.run, ConceptSpec(project=what, scenes=scene), workspace, as_json, result)
+
+
+def labels(
+    night: Annotated[str | None, typer.Option("--night", metavar="YYYY-MM-DD", help="Night of the drift.")] = None,
+    project: ProjectOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    result: ResultOption = None,
+) -> None:
+    """Count the labels a retraining can learn from, and say whether annotators have to be asked (exit code 4: no).
+
+    Scenes labelled since the champion's dataset version count; `retraining.min_new_scenes` says how many it takes.
+
+    Example: `satseg drift labels --night 2026-03-31`
+    """
+    from satseg.drift import labels as stage
+
+    what, workspace = project_and_workspace(project, overrides)
+    spec = LabelsSpec(project=what, night=night)
+    run_stage(stage.run, spec, workspace, as_json, result, lambda outcome: outcome.enough)
+
+
+def evidence(  # noqa: PLR0917 - options of a command
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The retrained run.")],
+    champion: Annotated[str, typer.Option("--champion", metavar="RUN", help="Run or version it was trained from.")],
+    patch_set: Annotated[str, typer.Option("--patch-set", metavar="ID", help="Patch set both were measured on.")],
+    night: Annotated[str | None, typer.Option("--night", metavar="YYYY-MM-DD", help="Night of the drift.")] = None,
+    project: ProjectOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    result: ResultOption = None,
+) -> None:
+    """Keep with a retrained run why it was trained and how both models do on old and on new scenes.
+
+    `satseg register` puts it into the model card.
+
+    Example: `satseg drift evidence 3f2a91 --champion champion --patch-set 0f3a9c1b2d4e --night 2026-03-31`
+    """
+    from satseg.drift import evidence as stage
+
+    what, workspace = project_and_workspace(project, overrides)
+    spec = EvidenceSpec(project=what, run=run, champion=champion, patch_set=patch_set, night=night)
+    run_stage(stage.run, spec, workspace, as_json, result)
 
 
 def status(

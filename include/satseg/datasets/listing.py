@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from satseg.datasets.catalog import find_tag, read_items, scenes_added
+from satseg.datasets.names import windows_among
 from satseg.datasets.repository import GitRepository, Tag
 from satseg.stages import ListScenesResult, ListScenesSpec
 from satseg.storage.layout import Workspace
@@ -14,7 +15,8 @@ from satseg.storage.layout import Workspace
 def run(spec: ListScenesSpec, workspace: Workspace) -> ListScenesResult:
     """List the scenes of a version (default: of all, as they are in the newest), by time of ingest, not yet predicted.
 
-    `since` and `until` are half-open: since ≤ ingested < until; times without a zone are UTC.
+    `since` and `until` are half-open: since ≤ ingested < until; times without a zone are UTC. Windows that annotators
+    labelled are not listed: their scene is.
 
     Raises:
         NotFoundError: the asked version does not exist.
@@ -27,8 +29,11 @@ def run(spec: ListScenesSpec, workspace: Workspace) -> ListScenesResult:
     items = read_items(repository, name, tag.commit)
     scenes = scenes_added(workspace, name, tag.name) if spec.dataset_version is not None else sorted(items)
     since, until = _utc(spec.since), _utc(spec.until)
+    windows = windows_among(items)  # their pixels have been listed with the scene they are of
     chosen = []
     for scene in scenes:
+        if scene in windows:
+            continue
         ingested = datetime.fromisoformat(items[scene]["properties"]["satseg:ingested_at"])
         if (since is not None and ingested < since) or (until is not None and ingested >= until):
             continue

@@ -1,6 +1,35 @@
-"""File names as people and JSON can take them: Linux allows any bytes in a name, also newlines and broken UTF-8."""
+"""Names of files and scenes.
 
+File names as people and JSON can take them: Linux allows any bytes in a name, also newlines and broken UTF-8. And the
+names of windows that were cut out of a scene for annotators, and came back as scenes of their own.
+"""
+
+import re
+from collections.abc import Collection
 from pathlib import Path
+
+from satseg.config.project import content_id
+
+_LONGEST_SCENE_ID = 60
+_WINDOW = re.compile(r"(?P<stem>.+)-r\d{5,}-c\d{5,}")
+
+
+def window_scene(scene: str, row: int, col: int) -> str:
+    """Return the id of a window of a scene that becomes a scene of its own: scene, row, column."""
+    return f"{_stem(scene)}-r{row:05d}-c{col:05d}"
+
+
+def windows_among(scenes: Collection[str]) -> set[str]:
+    """Return the ids of windows whose scene is among the ids too."""
+    stems = {_stem(scene) for scene in scenes}
+    found = ((scene, _WINDOW.fullmatch(scene)) for scene in scenes)
+    return {scene for scene, match in found if match and match["stem"] in stems}
+
+
+def _stem(scene: str) -> str:
+    if len(scene) <= _LONGEST_SCENE_ID:
+        return scene
+    return f"{scene[:_LONGEST_SCENE_ID]}-{content_id(scene)[:6]}"
 
 
 def is_text(path: Path) -> bool:

@@ -77,10 +77,11 @@ def _replaced(workspace: Workspace, project: str, report: DriftResult) -> str | 
 
 
 def _forbidden(workspace: Workspace, project: str, night: str, history: History, drift: DriftConfig) -> str | None:
-    if (current := history.current) is not None:
+    # the night's own episode: its retraining may have been asked for and not started
+    if (current := history.current) is not None and current.night != night:
         return f"the drift episode of night {current.night} is still open"
     closed = history.last_closed_night
-    if closed is not None:
+    if closed is not None and history.current is None:
         nights_since = sum(closed < tested <= night for tested in tested_nights(workspace, project))
         if nights_since <= drift.cooldown_nights:
             return (

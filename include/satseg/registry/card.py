@@ -8,7 +8,9 @@ from satseg.storage.layout import Workspace
 from satseg.tracking.models import ModelRef, set_description
 from satseg.tracking.runs import RunRecord, get_run
 
-COPIED_TAGS = ("satseg.dataset_version", "satseg.patch_set", "satseg.git_commit", "satseg.init_from")
+COPIED_TAGS = (
+    "satseg.dataset_version", "satseg.patch_set", "satseg.git_commit", "satseg.init_from", "satseg.drift_night",
+)  # fmt: skip
 TEST_IOU_TAG = "satseg.test_iou"
 SHOWN_PARAMS = ("architecture", "backbone", "loss", "epochs", "batch_size", "learning_rate", "seed")
 MOST_SCENES = 12
@@ -53,6 +55,7 @@ def model_card(workspace: Workspace, project: ProjectConfig, record: RunRecord, 
         + (f" at {project.gsd_m} m per pixel." if project.gsd_m else "."),
         f"**Data** {_data(workspace, project, record)}",
         f"**Training** {_training(record)}",
+        *_retraining(record),
         f"**Results** {_results(result)}",
         f"**Limits** {' '.join(limits)}",
     ]
@@ -85,6 +88,12 @@ def _training(record: RunRecord) -> str:
     changed = " with uncommitted changes" if tag("satseg.git_dirty", "").lower() == "true" else ""
     words = f"run {record.id}{start}" + (f"; {', '.join(settings)}" if settings else "")
     return f"{words}; code git {tag('satseg.git_commit', '?')}{changed}."
+
+
+def _retraining(record: RunRecord) -> list[str]:
+    """Return what `satseg drift evidence` kept with a run that was trained again."""
+    reason, outcome = (record.tags.get(f"satseg.retrained_{name}") for name in ("because", "outcome"))
+    return [f"**Trained again** because {reason}. Champion → this model: {outcome}."] if reason and outcome else []
 
 
 def _param(record: RunRecord, name: str) -> str | None:

@@ -12,7 +12,8 @@ from affine import Affine
 from PIL import Image
 from shapely.geometry import shape
 
-from satseg.config.project import ProjectConfig, content_id
+from satseg.config.project import ProjectConfig
+from satseg.datasets.names import window_scene
 from satseg.inference.components import find_groups
 from satseg.inference.ground import Ground
 from satseg.inference.overlay import stretched
@@ -27,15 +28,11 @@ from satseg.storage.atomic import write_text
 
 CHECKED = "checked"
 _VERSION = "5.5.0"  # of LabelMe, whose form this is
-_LONGEST_SCENE_ID = 60
 
 
 def window_name(place: Place) -> str:
-    """Return the stem of a window's files, which is the id of the scene it becomes: scene, row, column."""
-    scene = place.scene
-    if len(scene) > _LONGEST_SCENE_ID:
-        scene = f"{scene[:_LONGEST_SCENE_ID]}-{content_id(scene)[:6]}"
-    return f"{scene}-r{place.row:05d}-c{place.col:05d}"
+    """Return the stem of a window's files, which is the id of the scene it becomes."""
+    return window_scene(place.scene, place.row, place.col)
 
 
 def write_window(  # noqa: PLR0917 - a window and all it belongs to

@@ -92,6 +92,27 @@ def test_an_open_episode_forbids_another_retraining(world, tested) -> None:
     assert "2026-03-02 is still open" in answer.reason
 
 
+def test_own_episode_of_a_night_does_not_forbid_its_retraining(world, tested) -> None:
+    """Killed between opening the episode and starting the retraining, a cleared run must not lose it."""
+    tested("2026-03-01")
+    tested("2026-03-02")
+    assert asked(world, "2026-03-02").trigger
+    act(world, "open", "2026-03-02", "2 of 3 nights")
+    assert asked(world, "2026-03-02").trigger
+    act(world, "close", reason="v2 was promoted")
+    assert not asked(world, "2026-03-02").confirmed
+
+
+def test_own_episode_counts_also_within_the_cool_down_of_the_one_before(world, tested) -> None:
+    act(world, "open", "2026-03-01")
+    act(world, "close")
+    for day in (2, 3, 4, 5):
+        tested(f"2026-03-0{day}")
+    assert asked(world, "2026-03-05").trigger
+    act(world, "open", "2026-03-05")
+    assert asked(world, "2026-03-05").trigger
+
+
 def test_after_closing_its_nights_are_used_up_and_a_cool_down_follows(world, tested) -> None:
     for day in (1, 2):
         tested(f"2026-03-0{day}")
