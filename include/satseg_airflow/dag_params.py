@@ -204,6 +204,13 @@ def retraining(project: ProjectConfig) -> Form:
     return {
         "source": _source(project),
         "night": _optional_text("Night", "The night whose drift is the reason.", format="date"),
+        "min_new_scenes": Param(
+            project.retraining.min_new_scenes,
+            type="integer",
+            minimum=0,
+            title="Newly labelled scenes needed",
+            description="With fewer, annotators are asked for windows and the run waits. 0: train with what there is.",
+        ),
         "evidence": Param(
             {}, type=["null", "object"], title="Evidence", description="The drift test's result, kept with the run."
         ),

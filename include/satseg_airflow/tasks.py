@@ -31,9 +31,9 @@ def result_of(task_id: str, key: str) -> str:
     return f"{{{{ {value} if {value} is not none else '' }}}}"
 
 
-def scenes_of(task_id: str) -> str:
+def scenes_of(task_id: str, key: str = "scenes") -> str:
     """Return the template of a stage's list of scenes."""
-    return f"{{{{ ti.xcom_pull(task_ids='{task_id}')['scenes'] | tojson }}}}"
+    return f"{{{{ ti.xcom_pull(task_ids='{task_id}')['{key}'] | tojson }}}}"
 
 
 def stage_task(project: ProjectConfig, stage: str, arguments: list[Any] | None = None, **more: Any) -> StageOperator:

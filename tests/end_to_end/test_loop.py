@@ -16,6 +16,8 @@ import pytest
 
 from satseg.config.settings import settings
 from satseg.storage.atomic import TEMP_PREFIX
+from satseg.storage.layout import Workspace
+from satseg.tracking.models import versions
 from satseg.tracking.runs import get_run
 from satseg_airflow.demo.chain import Demo, Outcome
 from satseg_airflow.demo.screen import LineScreen
@@ -115,6 +117,13 @@ def test_maps_of_every_scene_are_there(loop: Outcome) -> None:
 def test_retraining_learned_from_the_new_scenes_and_kept_the_test_blocks(loop: Outcome) -> None:
     assert loop.retrained["patch_set"] == loop.champion_again["patch_set"] != loop.patches["patch_set"]
     assert loop.retrained["reference"]["pixels"] == loop.champion_again["reference"]["pixels"] > 0
+
+
+def test_card_of_the_retrained_model_tells_the_night_and_both_scores(loop: Outcome, home: Home) -> None:
+    card = next(one for one in versions(home.workspace, "tiny") if one.version == "2").description
+    night = loop.retraining_run.rpartition("__")[2]
+    assert re.search(rf"\*\*Trained again\*\* because .*drift.* was confirmed on night {night} against v1", card)
+    assert re.search(r"IoU on old scenes 0\.\d+ → 0\.\d+ .*, on new scenes", card)
 
 
 def test_nothing_is_left_behind(loop: Outcome, home: Home) -> None:

@@ -1,19 +1,15 @@
 """The sensor between a drift report and a retraining."""
 
 import json
-import subprocess
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import BaseSensorOperator, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
-from satseg_airflow.drift_status import exit_message, read_answer, report_exists, status_command
-from satseg_airflow.runners import stage_environment
-from satseg_airflow.triggers.drift import DriftTrigger
-
-ANSWER_WITHIN_S = 120
+from satseg_airflow.questions import ask, status_of
+from satseg_airflow.triggers.drift import DriftTrigger, report_exists, status_question
 
 
 class DriftSensor(BaseSensorOperator):
@@ -46,24 +42,11 @@ class DriftSensor(BaseSensorOperator):
                 method_name="execute_complete",
                 timeout=timedelta(seconds=self.timeout),
             )
-        done = subprocess.run(
-            status_command(self.project, self.night),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_WITHIN_S,
-            env=stage_environment(),
-            check=False,
-        )
-        return self.execute_complete(context, read_answer(done.returncode, done.stdout, done.stderr))
+        return self.execute_complete(context, ask(status_question(self.project, self.night)))
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Turn the answer into success, skip or failure."""
-        event = event or {}
-        if "error" in event:
-            kind = AirflowException if event.get("retry") else AirflowFailException
-            raise kind(exit_message(event))
-        status: dict[str, Any] = event["status"]
+        status = status_of(event)
         self.log.info("Night %s: %s", self.night, json.dumps(status))
         if not status["trigger"]:
             raise AirflowSkipException(status["reason"])

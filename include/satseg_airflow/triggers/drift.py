@@ -6,11 +6,22 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from satseg_airflow.drift_status import read_answer, report_exists, status_command
-from satseg_airflow.runners import stage_environment
+from satseg.config.settings import settings
+from satseg.storage.layout import Workspace
+from satseg_airflow.questions import ask_meanwhile, question
 
 # an answer within the first moments would meet the task still on its way out of its worker (LocalExecutor)
 LEAST_WAIT_S = 2.0
+
+
+def status_question(project: str, night: str) -> list[str]:
+    """Return the command that asks whether drift is confirmed up to a night."""
+    return question("drift-status", project, "--night", night)
+
+
+def report_exists(project: str, night: str) -> bool:
+    """Whether the night has been tested; before that there is nothing to ask."""
+    return (Workspace(settings().workspace).drift_night(project, night) / "report.json").is_file()
 
 
 class DriftTrigger(BaseTrigger):
@@ -32,22 +43,6 @@ class DriftTrigger(BaseTrigger):
         while True:
             await asyncio.sleep(max(self.poke_interval, LEAST_WAIT_S))
             if await asyncio.to_thread(report_exists, self.project, self.night):
-                yield TriggerEvent(await self._ask())  # type: ignore[no-untyped-call]
+                answer = await ask_meanwhile(status_question(self.project, self.night))
+                yield TriggerEvent(answer)  # type: ignore[no-untyped-call]
                 return
-
-    async def _ask(self) -> dict[str, Any]:
-        process = await asyncio.create_subprocess_exec(
-            *status_command(self.project, self.night),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=stage_environment(),
-        )
-        try:
-            stdout, stderr = await process.communicate()
-        except asyncio.CancelledError:  # the triggerer shuts down or the task was cleared
-            process.kill()
-            await process.wait()
-            raise
-        assert process.returncode is not None
-        return read_answer(process.returncode, stdout.decode(), stderr.decode())
