@@ -67,6 +67,15 @@ class AirflowApi:
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
         self.call("POST", f"/api/v2/dags/{dag_id}/dagRuns", json=body, fine=(CONFLICT,))
 
+    def backfill(self, dag_id: str, first: str, last: str) -> int:
+        """Start the scheduled runs of all intervals between two points in time, one after the other; returns its id."""
+        body = {"dag_id": dag_id, "from_date": first, "to_date": last, "max_active_runs": 1}
+        return int(self.call("POST", "/api/v2/backfills", json=body)["id"])
+
+    def pause_backfill(self, backfill: int, paused: bool) -> None:
+        """Let no further run of a backfill start, or go on."""
+        self.call("PUT", f"/api/v2/backfills/{backfill}/{'pause' if paused else 'unpause'}", fine=(CONFLICT,))
+
     def runs(self, dag_id: str = "~") -> list[dict[str, Any]]:
         """Return the runs, oldest first."""
         answer = self.get(f"/api/v2/dags/{dag_id}/dagRuns", limit=100, order_by="run_after")

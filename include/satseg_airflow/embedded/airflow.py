@@ -56,16 +56,24 @@ class EmbeddedAirflow:
             )
         self.home.prepare()
         self._clear_leftovers()
-        environment = self.home.environment(self.ports)
-        self._migrate(environment)
+        self._migrate(self.home.environment(self.ports))
         say("Starting Airflow: API server, scheduler, DAG processor, triggerer ...")
         for name in COMPONENTS:
-            log = self.home.logs / f"{name}.log"
-            command = [sys.executable, "-m", "airflow", name]
-            self.started.append(start(name, command, environment, log, self.tied))
+            self._start(name)
         self._wait_until_healthy()
         with self.api() as api:
             api.set_pool(GPU_POOL, gpu_slots(), "One slot per GPU (one without): tasks that train or predict.")
+
+    def restart(self, name: str) -> None:
+        """Start a component again that has ended, and wait until all are healthy."""
+        self.started = [component for component in self.started if component.name != name]
+        self._start(name)
+        self._wait_until_healthy()
+
+    def _start(self, name: str) -> None:
+        command = [sys.executable, "-m", "airflow", name]
+        environment = self.home.environment(self.ports)
+        self.started.append(start(name, command, environment, self.home.logs / f"{name}.log", self.tied))
 
     def stop(self) -> None:
         """Stop everything; returns when no process is left."""
