@@ -23,10 +23,11 @@ def small_network(seed=0):
     return keras.Model(pixels, keras.layers.Conv2D(1, 1, activation="sigmoid")(x))
 
 
-def learner(patch_set, **changes):
+def learner(patch_set, draw_weights=None, **changes):
     from satseg.models.keras.learner import KerasLearner
 
-    return KerasLearner(small_network(), patch_set, CONFIG.model_copy(update=changes))
+    config = CONFIG.model_copy(update=changes)
+    return KerasLearner(small_network(), patch_set, config, draw_weights=draw_weights)
 
 
 def train_steps(subject, epoch, first_step=0, count=99):
@@ -55,6 +56,16 @@ def test_pipeline_delivers_exactly_the_train_windows_by_their_weights(patch_set)
     other = np.concatenate([batch[0].numpy() for batch in subject.batches(2)])
     assert np.array_equal(images, again)
     assert not np.array_equal(images, other)
+
+
+def test_given_draw_weights_change_what_is_drawn_and_not_how_long_an_epoch_is(patch_set):
+    weights = np.array([1] * 8 + [992])
+    subject = learner(patch_set, weights, augmentations=())
+    images = np.concatenate([batch[0].numpy() for batch in subject.batches(1)])
+    last = patch_set.windows("train").iloc[-1]
+    often = patch_set.images(last["shard"])[last["index"]].astype(np.float32)
+    assert sum(np.array_equal(image, often) for image in images) >= len(images) - 2
+    assert subject.steps_per_epoch == learner(patch_set).steps_per_epoch
 
 
 def test_steps_per_epoch_is_honoured(patch_set):
