@@ -1,13 +1,10 @@
 """scene_inference of a project that splits large scenes, run by `dag.test`; the stages only say what they are asked."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from parsed_dags import ROOT
+from dag_process import run_dags
 
 PROJECT = "name: towns\nclasses: [roof]\ninference: {split_mpix: 1}\n"
 STAGE = """
@@ -24,12 +21,6 @@ if "--plan" in words:
 Path(value("--result")).write_text(json.dumps({"message": "done"} | answer))
 """
 RUN = """
-import os, sys
-from airflow.utils.db import initdb
-initdb()
-from airflow.dag_processing.dagbag import DagBag
-from airflow.models.pool import Pool
-Pool.create_or_update_pool("gpu", 2, "", False)
 dag = DagBag("dags/scene_inference.py").dags["towns.scene_inference"]
 os.environ["PYTHONPATH"] = sys.argv[1]
 for scenes in (["small", "big"], ["small"], []):
@@ -41,33 +32,8 @@ for scenes in (["small", "big"], ["small"], []):
 
 @pytest.mark.slow
 def test_large_scenes_are_predicted_in_parts_and_joined(tmp_path: Path) -> None:
-    projects = tmp_path / "projects"
-    projects.mkdir()
-    (projects / "towns.yaml").write_text(PROJECT)
-    fake = tmp_path / "fake" / "satseg"
-    fake.mkdir(parents=True)
-    (fake / "__init__.py").touch()
-    (fake / "__main__.py").write_text(STAGE)
-    environment = os.environ | {
-        "AIRFLOW_HOME": str(tmp_path / "airflow"),
-        "AIRFLOW_CONFIG": str(ROOT / "airflow.cfg"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
-        "AIRFLOW__API_AUTH__JWT_SECRET": "only for this test, never anywhere else",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "SATSEG_PROJECTS_DIR": str(projects),
-        "SATSEG_WORKSPACE": str(tmp_path / "workspace"),
-        "SATSEG_GPU_COUNT": "2",
-        "PYTHONPATH": str(ROOT / "include"),
-        "ASKED": str(tmp_path / "asked"),
-    }
-    (tmp_path / "airflow").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, str(fake.parent)],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    asked = [json.loads(line) for line in (tmp_path / "asked").read_text().splitlines()]
-    both, small, none = (json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("STATES "))
+    asked, printed = run_dags(tmp_path, "towns", PROJECT, STAGE, RUN)
+    both, small, none = (json.loads(line[7:]) for line in printed.splitlines() if line.startswith("STATES "))
     assert set(both.values()) == {"success"}
     parts = [words for words in asked if "--part" in words]
     assert sorted(words[:6] for words in parts) == [
