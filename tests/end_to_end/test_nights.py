@@ -29,7 +29,7 @@ from satseg_airflow.demo.watch import Watch
 from satseg_airflow.embedded.airflow import EmbeddedAirflow, running_airflow
 from satseg_airflow.embedded.environment import Home
 
-pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(6 * 3600)]
 
 PROJECT = f"""
 name: tiny
@@ -45,7 +45,7 @@ drift: {{patch_px: 64, permutations: 299, predictions: false, alert: false, cool
 schedule: {{drift: "{CRON}"}}
 """
 DETECTION, RETRAINING = "tiny.drift_detection", "tiny.model_retraining"
-WITHIN_S = 1800.0
+WITHIN_S = 3600.0
 
 
 class Life:
