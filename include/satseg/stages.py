@@ -325,6 +325,36 @@ class PredictResult(Result):
     parts: list[list[str]] = Field([], description="Scene and share ('1/3') of each part of a large scene (plan).")
 
 
+class ExplainSpec(Spec):
+    """Show where a model looks and where it is unsure."""
+
+    scene: str = Field(description="Scene id of the dataset, or a raster file.")
+    window: tuple[int, int, int] | None = Field(
+        None, description="First row, first column and side in pixels; default: the whole scene."
+    )
+    class_name: str | None = Field(None, description="The class that is explained; default: the first.")
+    model: str = "champion"
+    stride: Literal[2, 4, 8, 16, 32] = Field(32, description="Pixels per step of the feature maps that are weighed.")
+    test_time: Literal["flips", "turns", "all"] = Field("all", description="Views whose disagreement is measured.")
+    out: Path | None = Field(None, description="Folder; default: in the workspace.")
+    force: bool = False
+
+
+class ExplainResult(Result):
+    """Files of an explanation, and its numbers."""
+
+    scene: str
+    model: str
+    class_name: str
+    raster: str = Field(description="GeoTIFF with the bands of `bands`.")
+    picture: str
+    bands: list[str]
+    class_fraction: float = Field(description="Part of the ground that is mapped as the class.")
+    mean_entropy: float = Field(description="Mean uncertainty in 0..1, that of the mean over the views.")
+    mean_disagreement: float = Field(description="The part of it that comes from the views' disagreement.")
+    changed: bool = True
+
+
 class ExportSpec(Spec):
     """Make a file of a model version for another engine."""
 
@@ -617,6 +647,7 @@ STAGES: dict[str, Stage] = {
     ),
     "rollback": Stage(("rollback",), RollbackSpec, RegistryResult, False, "Return to the previous champion."),
     "predict": Stage(("predict",), PredictSpec, PredictResult, True, "Predict whole scenes.", 720),
+    "explain": Stage(("explain",), ExplainSpec, ExplainResult, True, "Show where a model looks.", 240),
     "export": Stage(("export",), ExportSpec, ExportResult, False, "Make a model file for another engine.", 240),
     "drift-profile": Stage(("drift", "profile"), DriftProfileSpec, DriftProfileResult, False, "Profile scenes.", 240),
     "drift-test": Stage(("drift", "test"), DriftTestSpec, DriftResult, False, "Compare a night with the reference."),

@@ -26,14 +26,14 @@ def with_symmetries(predict: Predict, name: str) -> Predict:
         return predict
 
     def predicted(images: NDArray[Any]) -> NDArray[np.float32]:
-        answers = (_seen(predict, images, *symmetry) for symmetry in symmetries)
+        answers = (seen_through(predict, images, *symmetry) for symmetry in symmetries)
         mean = reduce(np.add, answers) / np.float32(len(symmetries))
         return mean.astype(np.float32, copy=False)
 
     return predicted
 
 
-def _seen(predict: Predict, images: NDArray[Any], turns: int, mirrored: bool) -> NDArray[np.float32]:
+def seen_through(predict: Predict, images: NDArray[Any], turns: int, mirrored: bool) -> NDArray[np.float32]:
     """Predict images that are mirrored, then turned, and bring the answer back."""
     turned = np.rot90(images[:, :, ::-1] if mirrored else images, turns, (1, 2))
     answer = np.rot90(predict(np.ascontiguousarray(turned)), -turns, (1, 2))

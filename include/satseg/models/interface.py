@@ -63,6 +63,14 @@ class EmbeddingSegmenter(Protocol):
         ...
 
 
+class Explainer(Segmenter, Protocol):
+    """A loaded model that also says where it looks."""
+
+    def explain(self, images: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what `Segmenter.predict` does, and how much each place speaks for a class: (N, H, W) in 0..1."""
+        ...
+
+
 def class_ids(probabilities: NDArray[np.float32], threshold: float) -> NDArray[np.uint8]:
     """Turn probabilities (..., K) into class ids (...,) uint8: threshold for K = 1, else the most probable class."""
     if probabilities.shape[-1] == 1:

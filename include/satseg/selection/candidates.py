@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from satseg.config.project import ProjectConfig
 from satseg.inference.sources import ReadPlan, SceneInput, SceneRows
 from satseg.models.interface import EmbeddingSegmenter
+from satseg.models.uncertainty import window_uncertainty
 from satseg.patches.windows import axis_starts
 from satseg.progress import progress_bar
-from satseg.selection.uncertainty import window_uncertainty
 
 _MULTIPLE = 32  # of a side, which the encoder halves five times
 

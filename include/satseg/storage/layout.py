@@ -117,6 +117,10 @@ class Workspace:
         """Outputs for one scene by one model version (`v3`) or run."""
         return self.predictions(project) / _safe(scene, "Scene id") / _safe(model, "Model")
 
+    def explanation(self, project: str, scene: str, model: str) -> Path:
+        """Where a model looks in a scene, and where it is unsure; a folder per model and place."""
+        return self.root / "explanations" / project / _safe(scene, "Scene id") / _safe(model, "Model")
+
     def drift(self, project: str) -> Path:
         """All nights of a project, and reference/."""
         return self.root / "drift" / project

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from satseg.models.uncertainty import pixel_entropy, pixel_margin, window_uncertainty
 from satseg.selection.candidates import Candidate, Frame, Place, Pool
 from satseg.selection.diversity import choose, directions
-from satseg.selection.uncertainty import pixel_entropy, pixel_margin, window_uncertainty
 
 
 def test_entropy_and_margin_are_one_where_all_classes_are_alike_and_zero_where_one_is_sure() -> None:
