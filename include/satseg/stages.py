@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
 from satseg.config.project import ProjectConfig
 
@@ -382,10 +382,17 @@ class ExportResult(Result):
 
 
 class DriftProfileSpec(Spec):
-    """Compute the feature profile of scenes for a night."""
+    """Compute the feature profile of scenes for a night, or take those that the service logged of its requests."""
 
     night: str
-    scenes: list[str] = Field(min_length=1)
+    scenes: list[str] = []
+    requests: str | None = Field(None, description="Day (YYYY-MM-DD, UTC) whose logged requests belong to the night.")
+
+    @model_validator(mode="after")
+    def _something(self) -> "DriftProfileSpec":
+        if not self.scenes and self.requests is None:
+            raise ValueError("neither scenes nor a day of requests to profile")
+        return self
 
 
 class DriftProfileResult(Result):
@@ -548,7 +555,7 @@ class ConceptResult(Result):
     labelled: list[str] = Field(description="Scenes with labels, on which it is measured.")
     baseline: Interval = Field(description="IoU on the test blocks.")
     measured: Interval = Field(description="IoU on the labelled ones.")
-    estimated: Interval = Field(description="IoU that the calibrated probabilities promise, on all; often too high.")
+    estimated: Interval = Field(description="IoU on all, estimated without labels.")
     lost: Interval | None = Field(description="Baseline minus measured.")
     drifted: bool = Field(description="Whether the loss is beyond chance: its interval lies above 0.")
 
@@ -665,7 +672,7 @@ STAGES: dict[str, Stage] = {
         "Keep why a model was retrained, and what it changed.",
     ),
     "drift-concept": Stage(
-        ("drift", "concept"), ConceptSpec, ConceptResult, False, "Measure the champion on labels that came later."
+        ("drift", "concept"), ConceptSpec, ConceptResult, True, "Measure the champion on labels that came later."
     ),
     "select": Stage(("select",), SelectSpec, SelectResult, True, "Choose windows worth labelling.", 240),
     "lineage": Stage(("lineage",), LineageSpec, LineageResult, False, "Print the chain behind something."),

@@ -15,6 +15,7 @@ from satseg.cli.app import (
     project_and_workspace,
     run_stage,
 )
+from satseg.errors import ConfigurationError
 from satseg.stages import (
     ConceptSpec,
     DriftEpisodeSpec,
@@ -51,7 +52,12 @@ def register(app: typer.Typer) -> None:
 
 def profile(  # noqa: PLR0917 - options of a command
     night: NightOption,
-    scene: Annotated[list[str], typer.Option("--scene", metavar="ID", help="Scene of the dataset; repeatable.")],
+    scene: Annotated[
+        list[str] | None, typer.Option("--scene", metavar="ID", help="Scene of the dataset; repeatable.")
+    ] = None,
+    requests: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="Also what the service logged of its requests that day.")
+    ] = None,
     project: ProjectOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -63,8 +69,11 @@ def profile(  # noqa: PLR0917 - options of a command
     """
     from satseg.drift import profile as stage
 
+    if not scene and requests is None:
+        raise ConfigurationError("Nothing to profile: give scenes (--scene ID) or a day (--requests YYYY-MM-DD).")
     what, workspace = project_and_workspace(project, overrides)
-    run_stage(stage.run, DriftProfileSpec(project=what, night=night, scenes=scene), workspace, as_json, result)
+    spec = DriftProfileSpec(project=what, night=night, scenes=scene or [], requests=requests)
+    run_stage(stage.run, spec, workspace, as_json, result)
 
 
 def test(  # noqa: PLR0917 - options of a command
@@ -212,7 +221,6 @@ def episode(  # noqa: PLR0917 - options of a command
     Example: `satseg drift episode --action close --night 2026-03-31 --reason "v4 was promoted"`
     """
     from satseg.drift import episode as stage
-    from satseg.errors import ConfigurationError
 
     if action not in {"open", "close"}:
         raise ConfigurationError(f"--action {action!r}: write open or close.")

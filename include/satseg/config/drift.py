@@ -42,6 +42,9 @@ class DriftConfig(Section):
     )
     predictions: bool = Field(True, description="Also test what the champion predicts, where predictions exist.")
     embeddings: bool = Field(False, description="Also test the champion's pooled encoder output (needs TensorFlow).")
+    estimate: bool = Field(
+        True, description="Correct label-free estimates by simulated changes of the test windows (needs TensorFlow)."
+    )
     alert: bool = Field(True, description="Send a confirmed alarm to the configured webhook, Slack or e-mail.")
     confirm: ConfirmConfig = Field(ConfirmConfig(), description="Confirmation rule of the sensor.")
     cooldown_nights: int = Field(3, ge=0, description="Nights after a closed episode in which none opens.")

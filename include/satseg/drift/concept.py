@@ -1,13 +1,13 @@
 """Concept drift: whether the champion still finds what it found when it was promoted.
 
 Two answers. When labels have come later, the IoU of the champion's maps on them, beside its IoU on the test blocks
-(measured). Without labels, the IoU that the maps' own probabilities promise, after these have been calibrated on the
-test blocks (estimated): confidence-based performance estimation, here for pixels. The estimate holds as long as the
-probabilities stay calibrated, and drift breaks that: it is a hint, too optimistic as a rule, and no verdict rests on it
-(`benchmarks/drift_estimate.py` says how far it is off).
+(measured). Without labels, the IoU that the maps' own probabilities promise, corrected by what such promises were worth
+on held-out ground under simulated changes (estimated; `estimate.py`). No verdict rests on the estimate;
+`benchmarks/drift_estimate.py` says how far it is off.
 """
 
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from satseg.annotations.masks import PolygonIndex, window_transform
 from satseg.config.project import ProjectConfig
 from satseg.datasets.catalog import SceneRecord
+from satseg.drift.estimate import BINS, Estimator, View, joined, mean_iou, promised_counts, rising, viewed
 from satseg.drift.reference import Champion, champion_of, records_of
+from satseg.drift.trials import picture_of, trials_of
 from satseg.errors import ConfigurationError, NotFoundError
-from satseg.evaluation.intervals import ENOUGH_BLOCKS, block_bootstrap, class_mean, iou
+from satseg.evaluation.intervals import ENOUGH_BLOCKS, block_bootstrap
 from satseg.evaluation.report import EvaluationReport, read_report
 from satseg.inference.item import CLASSES_FILE, PROBABILITY_FILE, read_record
 from satseg.inference.maps import decode
@@ -27,15 +29,15 @@ from satseg.scenes.raster import SceneReader, open_scene
 from satseg.stages import ConceptResult, ConceptSpec, Interval
 from satseg.storage.layout import Workspace
 
-mean_iou = class_mean(iou)
+_ACROSS = 16  # patches along each side of a scene, from which its picture is described
 
 
 @dataclass(frozen=True)
 class Ground:
-    """Counts of blocks: (B, classes, 4) TP, FP, FN, TN; measured where there are labels, and estimated everywhere."""
+    """A scene: counts of its labelled blocks, (B, classes, 4) TP, FP, FN, TN, and what is seen without labels."""
 
     measured: NDArray[np.float64]
-    estimated: NDArray[np.float64]
+    seen: View | None
 
 
 def run(spec: ConceptSpec, workspace: Workspace) -> ConceptResult:
@@ -51,18 +53,17 @@ def run(spec: ConceptSpec, workspace: Workspace) -> ConceptResult:
         raise NotFoundError(f"{project.name} has no champion yet; promote a model first.")
     baseline = _baseline(workspace, project, champion)
     chosen = _chosen(workspace, project, champion, spec.scenes)
-    curves = [calibration_curve(baseline.reliability[name]) for name in project.classes]
     parts, labelled = [], []
     with progress_bar("champion's maps against labels, scenes", len(chosen)) as advance:
         for record in chosen:
             folder = workspace.prediction(project.name, record.id, champion.label)
-            ground = scene_counts(record, folder, project, curves)
+            ground = scene_ground(record, folder, project)
             parts.append(ground)
             if ground.measured.size:
                 labelled.append(record.id)
             advance()
-    measured = _interval(np.concatenate([part.measured for part in parts]))
-    estimated = _interval(np.concatenate([part.estimated for part in parts]))
+    measured = block_bootstrap(np.concatenate([part.measured for part in parts]), mean_iou)
+    estimated = estimated_iou(workspace, project, champion, baseline, [part.seen for part in parts if part.seen])
     before = _overall(baseline)
     lost = drop(before, measured)
     drifted = lost is not None and lost.low is not None and lost.low > 0
@@ -79,60 +80,74 @@ def run(spec: ConceptSpec, workspace: Workspace) -> ConceptResult:
     )
 
 
-def calibration_curve(bins: list[tuple[float, float, float]]) -> NDArray[np.float64]:
-    """Return the share of labelled pixels by bin of the probability, never falling: (bins,).
-
-    Args:
-        bins: For each bin of equal width: pixels, sum of probabilities, pixels labelled so.
-
-    Source: isotonic regression by pooling adjacent violators (Zadrozny & Elkan, KDD 2002), on bins.
-    """
-    pools: list[list[float]] = []  # pixels, labelled, bins
-    for place, (pixels, _, of_class) in enumerate(bins):
-        # a bin without pixels keeps its own middle, with the weight of a hundredth of a pixel
-        weight = max(float(pixels), 0.01)
-        share = of_class / pixels if pixels else (place + 0.5) / len(bins)
-        pools.append([weight, weight * share, 1])
-        while len(pools) > 1 and pools[-2][1] / pools[-2][0] >= pools[-1][1] / pools[-1][0]:
-            last = pools.pop()
-            pools[-1] = [a + b for a, b in zip(pools[-1], last, strict=True)]
-    return np.concatenate([np.full(int(count), of_class / pixels) for pixels, of_class, count in pools])
+def estimated_iou(
+    workspace: Workspace, project: ProjectConfig, champion: Champion, baseline: EvaluationReport, views: list[View]
+) -> Interval:
+    """Return the IoU of maps without labels; without an interval where there is too little held-out ground to learn."""
+    curves = np.stack([_curve(baseline.reliability[name]) for name in project.classes])
+    trials = trials_of(workspace, project, champion) if project.drift.estimate else []
+    if trials:
+        return Estimator(trials, seed=project.drift.seed, curves=curves).estimate(views)
+    counts = np.sum([promised_counts(view, curves) for view in views], axis=0) if views else np.zeros((1, 4))
+    value = float(mean_iou(counts[None])[0])
+    warning = "not corrected for drift: too little held-out ground, or drift.estimate is false"
+    known = value if np.isfinite(value) else None
+    return Interval(value=known, low=None, high=None, blocks=len(views), warning=warning)
 
 
-def expected_counts(chances: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return expected TP, FP, FN, TN of pixels with calibrated probabilities (N,) of which some are mapped (N,)."""
-    on, off = chances[positive], chances[~positive]
-    return np.array([on.sum(), (1 - on).sum(), off.sum(), (1 - off).sum()])
+def _curve(reliability: list[tuple[float, float, float]]) -> NDArray[np.float64]:
+    """Return the calibration curve of an evaluation's bins (pixels, sum of probabilities, labelled) on `BINS` bins."""
+    pixels, _, labelled = (np.array(column, float) for column in zip(*reliability, strict=True))
+    middles = (np.arange(BINS) + 0.5) / BINS
+    return rising(pixels, labelled)[(middles * len(pixels)).astype(np.intp)]
 
 
-def scene_counts(
-    record: SceneRecord, folder: Path, project: ProjectConfig, curves: list[NDArray[np.float64]]
-) -> Ground:
-    """Count a scene's blocks.
+def scene_ground(record: SceneRecord, folder: Path, project: ProjectConfig) -> Ground:
+    """Look at a scene block by block.
 
     Args:
         record: The scene; with labels it is measured too.
         folder: The champion's prediction of it.
         project: Its classes and size of blocks.
-        curves: Of each class, `calibration_curve`.
     """
     maker = PolygonIndex.read(record.annotations) if record.labelled and record.annotations else None
-    block = project.drift.patch_px * project.drift.block_patches
-    measured, estimated = [], []
-    with open_scene(folder / PROBABILITY_FILE) as probability, open_scene(folder / CLASSES_FILE) as classes:
+    block, classes_count = project.drift.patch_px * project.drift.block_patches, len(project.classes)
+    measured, seen = [], []
+    with (
+        open_scene(folder / PROBABILITY_FILE) as probability,
+        open_scene(folder / CLASSES_FILE) as classes,
+        open_scene(record.path) as scene,
+    ):
+        picture = _picture(scene, project)
         for row in range(0, probability.height, block):
             for col in range(0, probability.width, block):
-                found = _block(probability, classes, (row, col, block), curves)
+                found = _block(probability, classes, (row, col, block))
                 if found is None:
                     continue
-                counts, mapped, valid = found
-                estimated.append(counts)
+                chances, mapped, valid = found
+                if picture is not None:
+                    seen.append(viewed(chances, mapped[valid], None, picture))
                 if maker is not None:
                     labels = maker.rasterize(window_transform(probability.transform, row, col), *mapped.shape)
-                    measured.append(_true_counts(labels[valid], mapped[valid], len(curves)))
-    size = (0, len(curves), 4)
-    return Ground(
-        np.stack(measured) if measured else np.zeros(size), np.stack(estimated) if estimated else np.zeros(size)
+                    measured.append(_true_counts(labels[valid], mapped[valid], classes_count))
+    counts = np.stack(measured) if measured else np.zeros((0, classes_count, 4))
+    return Ground(counts, joined(seen) if seen else None)
+
+
+def _picture(scene: SceneReader, project: ProjectConfig) -> NDArray[np.float64] | None:
+    """Return the mean picture statistics of patches spread over a scene; None where none has enough data."""
+    px = min(project.drift.patch_px, scene.height, scene.width)
+    starts = [np.linspace(0, extent - px, min(_ACROSS, max(1, extent // px))) for extent in (scene.height, scene.width)]
+    found = []
+    for row, col in product(*(places.astype(int).tolist() for places in starts)):
+        pixels, valid = scene.read(row, col, px, px), scene.valid_mask(row, col, px, px)
+        valid &= np.isfinite(pixels).all(axis=-1)
+        if valid.mean() >= 1 - project.patches.max_nodata_fraction and valid.any():
+            found.append(picture_of(pixels, valid, project.bands))
+    return (
+        np.mean(found, axis=0)
+        if found
+        else picture_of(np.zeros((px, px, scene.count)), np.ones((px, px), bool), project.bands)
     )
 
 
@@ -152,20 +167,15 @@ def drop(before: Interval, now: Interval) -> Interval | None:
 
 
 def _block(
-    probability: SceneReader, classes: SceneReader, window: tuple[int, int, int], curves: list[NDArray[np.float64]]
-) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDArray[np.bool_]] | None:
+    probability: SceneReader, classes: SceneReader, window: tuple[int, int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.bool_]] | None:
+    """Return probabilities (N, classes) of the pixels with data, class ids (H, W), and which have data."""
     row, col, side = window
     mapped = classes.read(row, col, side, side, pad="none")[..., 0]
-    height, width = mapped.shape
-    valid = probability.valid_mask(row, col, height, width)
+    valid = probability.valid_mask(row, col, *mapped.shape)
     if not valid.any():
         return None
-    chances = decode(probability.read(row, col, side, side, pad="none"))[valid]
-    counts = []
-    for number, curve in enumerate(curves):
-        bins = np.minimum((chances[:, number] * curve.size).astype(np.intp), curve.size - 1)
-        counts.append(expected_counts(curve[bins], mapped[valid] == number + 1))
-    return np.stack(counts), mapped, valid
+    return decode(probability.read(row, col, side, side, pad="none"))[valid], mapped, valid
 
 
 def _true_counts(labels: NDArray[np.uint8], mapped: NDArray[np.uint8], classes: int) -> NDArray[np.float64]:
@@ -174,10 +184,6 @@ def _true_counts(labels: NDArray[np.uint8], mapped: NDArray[np.uint8], classes: 
         truth, found = labels == number, mapped == number
         counts.append([(truth & found).sum(), (~truth & found).sum(), (truth & ~found).sum(), (~truth & ~found).sum()])
     return np.asarray(counts, np.float64)
-
-
-def _interval(counts: NDArray[np.float64]) -> Interval:
-    return block_bootstrap(counts, mean_iou)
 
 
 def _baseline(workspace: Workspace, project: ProjectConfig, champion: Champion) -> EvaluationReport:

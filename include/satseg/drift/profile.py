@@ -14,6 +14,7 @@ from satseg.config.project import ProjectConfig
 from satseg.datasets.catalog import SceneRecord, open_version
 from satseg.drift.features import feature_names, patch_features
 from satseg.drift.nights import scene_profiles
+from satseg.drift.request_profiles import request_profiles
 from satseg.errors import BadDataError, NotFoundError
 from satseg.progress import progress_bar, say
 from satseg.scenes.raster import SceneReader, open_scene
@@ -55,10 +56,10 @@ def run(spec: DriftProfileSpec, workspace: Workspace) -> DriftProfileResult:
     """Profile scenes of the newest dataset version for a night; a scene profiled before is profiled again.
 
     Raises:
-        NotFoundError: a scene is not in the dataset.
+        NotFoundError: a scene is not in the dataset, or no requests were logged that day.
     """
     folder = scene_profiles(workspace, spec.project.name, spec.night)
-    known = {record.id: record for record in open_version(workspace, spec.project.name).scenes}
+    known = {record.id: record for record in open_version(workspace, spec.project.name).scenes} if spec.scenes else {}
     wanted = list(dict.fromkeys(spec.scenes))
     if missing := [scene for scene in wanted if scene not in known]:
         raise NotFoundError(
@@ -72,6 +73,18 @@ def run(spec: DriftProfileSpec, workspace: Workspace) -> DriftProfileResult:
         patches += len(profile)
         if profile.empty:
             warnings.append(f"{scene} has no patch of {kind.patch_px} px with enough data; it cannot be tested.")
+    if spec.requests is not None:
+        logged = workspace.request_profiles(spec.project.name)
+        hours, left_out = request_profiles(logged, spec.requests, kind.patch_px, kind.features)
+        for name, profile in hours.items():
+            write_profile(folder / f"{name}.parquet", profile, kind)
+            patches += len(profile)
+        wanted += list(hours)
+        if left_out:
+            warnings.append(
+                f"{left_out} logged patches of {spec.requests} were left out: other features, or another size than "
+                f"drift.patch_px ({kind.patch_px})."
+            )
     return DriftProfileResult(
         message=f"Night {spec.night}: {patches} patches of {len(wanted)} scenes described by {len(kind.features)} "
         "features each.",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from satseg.drift.permutation import smallest_p_value
 
 MAX_PATCHES = 200_000
+REQUESTS = "requests-"  # how scenes are called that are an hour of the service's requests
 ALL_WAYS = 10**9  # as if no number of permutations set a limit
 
 
@@ -49,10 +50,25 @@ class Units:
 def pooled(known: pd.DataFrame, night: pd.DataFrame, rng: np.random.Generator) -> tuple[pd.DataFrame, list[str]]:
     """Return both profiles with a column `night`, thinned when they are very many patches, and a warning then."""
     both = pd.concat([known.assign(night=False), night.assign(night=True)], ignore_index=True)
+    both = _as_large(both, rng)
     if len(both) <= MAX_PATCHES:
         return both, []
     kept = np.sort(rng.choice(len(both), MAX_PATCHES, replace=False))
     return both.iloc[kept], [f"{MAX_PATCHES} of {len(both)} patches were drawn at random for the test."]
+
+
+def _as_large(both: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Return both profiles with at most as many patches per scene as the logged requests of a night have per hour.
+
+    Units that are dealt anew must be alike: two patches scatter more than a scene's hundred, and would seem drifted.
+    """
+    requests = both[both["night"] & both["scene"].str.startswith(REQUESTS)]
+    if requests.empty:
+        return both
+    most = int(requests.groupby("scene").size().median())
+    mixed = both.sample(frac=1.0, random_state=rng)
+    kept = mixed.groupby(["night", "scene"]).cumcount() < most
+    return mixed[kept].sort_index().reset_index(drop=True)
 
 
 def scene_units(both: pd.DataFrame) -> Units:

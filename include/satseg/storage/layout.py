@@ -133,6 +133,10 @@ class Workspace:
         """Profile of the labelled scenes of one dataset version, to which nights are compared."""
         return self.drift(project) / "reference" / _safe(dataset_version, "Dataset version")
 
+    def drift_trials(self, project: str, key: str) -> Path:
+        """What a champion made of its held-out ground under simulated changes."""
+        return self.drift(project) / "trials" / f"{_safe(key, 'Key of trials')}.npz"
+
     def selections(self, project: str) -> Path:
         """All selections of windows worth labelling."""
         return self.root / "selections" / project

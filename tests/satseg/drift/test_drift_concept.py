@@ -7,7 +7,6 @@ import pytest
 import rasterio
 from rasterio import Affine
 from shapely import box
-from sklearn.isotonic import IsotonicRegression
 
 from satseg.annotations.table import AnnotationTable, LabelledPolygon, write_table
 from satseg.cli.app import main
@@ -25,30 +24,6 @@ TRANSFORM = Affine(0.15, 0, 450000, 0, -0.15, 30000)
 
 def interval(value: float, half: float = 0.02) -> Interval:
     return Interval(value=value, low=value - half, high=value + half, blocks=40)
-
-
-def test_the_calibration_curve_is_isotonic_regression() -> None:
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(1, 500, 20)
-    share = np.clip(np.linspace(0, 1, 20) ** 2 + rng.normal(0, 0.15, 20), 0, 1)
-    bins = [(float(n), 0.0, float(n * part)) for n, part in zip(pixels, share, strict=True)]
-    expected = IsotonicRegression().fit_transform(np.arange(20), share, sample_weight=pixels)
-    np.testing.assert_allclose(concept.calibration_curve(bins), expected, atol=1e-9)
-
-
-def test_bins_without_pixels_keep_the_curve_rising() -> None:
-    curve = concept.calibration_curve([(100, 0, 0), (0, 0, 0), (0, 0, 0), (100, 0, 100)])
-    assert curve.size == 4 and (np.diff(curve) >= 0).all()
-
-
-def test_expected_counts_are_those_of_many_draws() -> None:
-    rng = np.random.default_rng(1)
-    chances = rng.random(300)
-    mapped = chances > 0.4
-    truth = rng.random((2000, 300)) < chances
-    drawn = [(truth & mapped), (~truth & mapped), (truth & ~mapped), (~truth & ~mapped)]
-    expected = [float(one.sum(axis=1).mean()) for one in drawn]
-    np.testing.assert_allclose(concept.expected_counts(chances, mapped), expected, rtol=0.02)
 
 
 def test_a_loss_within_both_intervals_is_no_drop() -> None:
