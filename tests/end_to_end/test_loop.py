@@ -16,7 +16,6 @@ import pytest
 
 from satseg.config.settings import settings
 from satseg.storage.atomic import TEMP_PREFIX
-from satseg.storage.layout import Workspace
 from satseg.tracking.models import versions
 from satseg.tracking.runs import get_run
 from satseg_airflow.demo.chain import Demo, Outcome
