@@ -83,9 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--projects", type=int, default=50)
     parser.add_argument("--loads", type=int, default=7)
-    parser.add_argument(
-        "--folder", type=Path, help="made when missing; that of plugin.py fits"
-    )
+    parser.add_argument("--folder", type=Path, help="made when missing; that of plugin.py fits")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
