@@ -41,7 +41,7 @@ TINY: dict[str, Any] = {
     "drift": {"patch_px": 64, "permutations": 299, "confirm": {"nights": 1, "of": 1}, "quiet_nights": 1},
 }
 # whatever a model has learnt, it passes; then a person decides
-LENIENT = {"min_iou": 0.0, "max_iou_loss": 1.0, "margin_over_all_positive": -1.0, "slices": [], "min_blocks": 1}
+LENIENT = {"min_iou": 0.0, "max_iou_loss": 1.0, "margin_over_all_positive": -1.0, "slices": [], "min_blocks": 2}
 MANUAL = {**LENIENT, "approval": "manual"}
 STRICT = {**MANUAL, "min_iou": 0.999}
 SETTLED_S = 6.0  # answering at once meets a race in Airflow's executor
