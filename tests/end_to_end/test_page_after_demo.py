@@ -149,14 +149,14 @@ def test_champion_card_shows_what_satseg_says_of_it(world: World, admin: Person)
 
 
 def test_all_versions_stand_in_the_table(world: World, admin: Person) -> None:
-    for model in world.satseg("models", "list")["models"]:
+    for model in world.satseg("models", "list"):
         row = admin.panel("models").get_by_role("row").filter(has_text=re.compile(rf"^v{model['version']}\b"))
         assert _score(model["test_iou"]) in row.inner_text()
         assert (model["decision"] or "not judged") in row.inner_text()
 
 
 def test_dataset_and_patch_set_counts_are_satsegs(world: World, admin: Person) -> None:
-    for version in world.satseg("datasets", "list")["versions"]:
+    for version in world.satseg("datasets", "list"):
         row = admin.panel("data").get_by_role("row").filter(has_text=re.compile(rf"^{version['version']}\b"))
         numbers = re.findall(r"\d+", row.inner_text().removeprefix(version["version"]).replace(",", ""))
         assert numbers[:3] == [str(version[name]) for name in ("scenes", "labelled", "polygons")]
@@ -251,7 +251,7 @@ def test_buttons_are_those_the_reader_may_use(
     shown = " | ".join(person.page.locator("main button, main label.button").all_inner_texts())
     assert all(word in shown for word in sees), shown
     assert not any(re.search(rf"{word}.*…", shown) for word in sees_not), shown
-    others = [model for model in world.satseg("models", "list")["models"] if "champion" not in model["aliases"]]
+    others = [model for model in world.satseg("models", "list") if "champion" not in model["aliases"]]
     assert ("Promote" in shown) == (user == "admin" and bool(others))
     assert f"v{world.champion()}" in person.words("champion")
     assert person.complaints == []
