@@ -216,12 +216,20 @@ def _stretch(
 class _Process:
     """A Gaussian process with one length for all statistics, around the mean of what it was given."""
 
-    def __init__(self, seen: NDArray[np.float64], targets: NDArray[np.float64], length: float, noise: float) -> None:
+    def __init__(
+        self,
+        seen: NDArray[np.float64],
+        targets: NDArray[np.float64],
+        length: float,
+        noise: float,
+        apart: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Learn; `apart` are the squared distances of what was seen, where they are known already."""
         self._seen, self._length, self._noise = seen, length, noise
         self._mean = float(targets.mean())
         centred = targets - self._mean
         self._variance = max(float(centred @ centred) / len(centred), 1e-6)
-        kernel = self._kernel(seen) + noise**2 * np.eye(len(seen))
+        kernel = self._kernel(_apart(seen, seen) if apart is None else apart) + noise**2 * np.eye(len(seen))
         self._factor = cho_factor(kernel, lower=True)
         self._weights = cho_solve(self._factor, centred)
         self.evidence = float(-0.5 * centred @ self._weights - np.log(np.diag(self._factor[0])).sum())
@@ -229,21 +237,28 @@ class _Process:
     @classmethod
     def best(cls, seen: NDArray[np.float64], targets: NDArray[np.float64]) -> "_Process":
         """Return the process of the length and noise that make what was seen most likely."""
-        tried = (cls(seen, targets, length, noise) for length in _LENGTHS for noise in _NOISES)
+        apart = _apart(seen, seen)
+        tried = (cls(seen, targets, length, noise, apart) for length in _LENGTHS for noise in _NOISES)
         return max(tried, key=lambda process: process.evidence)
 
     def at(self, places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean and standard deviation of new targets at (M, D) places."""
-        across = self._kernel(places)
+        across = self._kernel(_apart(places, self._seen))
         mean = self._mean + across @ self._weights
         explained = np.einsum("mn,nm->m", across, cho_solve(self._factor, across.T))
         variance = np.maximum(self._variance - explained, 0.0) + self._noise**2
         return mean, np.sqrt(variance)
 
-    def _kernel(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
-        apart = ((places[:, None] - self._seen[None]) ** 2).mean(axis=2)
+    def _kernel(self, apart: NDArray[np.float64]) -> NDArray[np.float64]:
         kernel: NDArray[np.float64] = self._variance * np.exp(-0.5 * apart / self._length**2)
         return kernel
+
+
+def _apart(places: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the squared distances of (M, D) and (N, D) places, averaged over the statistics: (M, N)."""
+    squares = (places**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)[None]
+    apart: NDArray[np.float64] = np.maximum(squares - 2 * places @ others.T, 0.0) / places.shape[1]
+    return apart
 
 
 def _counts(pixels: NDArray[np.float64], of_class: NDArray[np.float64]) -> NDArray[np.float64]:

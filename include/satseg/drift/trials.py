@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,7 +147,7 @@ def _read(path: Path) -> list[Trial] | None:
         with np.load(path) as stored:
             kinds: list[str] = json.loads(str(stored["kinds"]))
             arrays = [stored[name] for name in ("pixels", "labelled", "picture")]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
     return [
         Trial(kind, tuple(View(*view) for view in zip(*(array[place] for array in arrays), strict=True)))
