@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import uvicorn
+from plugin_server import Server
 
 from airflow_home import ROOT
 from browser import Person, chromium, needs_browser
-from conftest import Server
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
