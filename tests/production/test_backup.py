@@ -2,12 +2,16 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from compose_file import ROOT
 from services import HOST, Postgres, missing
+
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'celery'"
+CONNECTED_WITHIN_S = 60
 
 pytestmark = [
     pytest.mark.slow,
@@ -115,12 +119,12 @@ def test_a_restore_into_a_database_in_use_is_refused(site: Site) -> None:
         ["psql", "-X", "-c", "SELECT pg_sleep(60)", site.postgres.url("celery")], stdout=subprocess.DEVNULL
     )
     try:
-        done = None
-        for _ in range(50):  # until psql is connected; each try that comes too early restores what was there
-            done = site.run("restore", folder.name)
-            if done.returncode:
-                break
-        assert done is not None and done.returncode == 75 and "celery is in use" in done.stderr
+        deadline = time.monotonic() + CONNECTED_WITHIN_S
+        while site.postgres.query(SESSIONS, "postgres") == [["0"]]:
+            assert time.monotonic() < deadline, "psql is not connected"
+            time.sleep(0.1)
+        done = site.run("restore", folder.name)
+        assert done.returncode == 75 and "celery is in use" in done.stderr
     finally:
         busy.kill()
         busy.wait()
