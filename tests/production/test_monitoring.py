@@ -1,5 +1,6 @@
 """Prometheus' files pass promtool, and the dashboards and alerts name only figures that something really emits."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -132,6 +133,15 @@ def test_what_the_library_and_airflow_emit_is_all_that_their_panels_name(tmp_pat
     }
     assert unknown == {}
     assert len(expressions()) > 40
+
+
+def test_airflows_figures_are_those_of_its_own_list() -> None:
+    (package,) = importlib.util.find_spec("airflow").submodule_search_locations  # found, not imported
+    listed = yaml.safe_load((Path(package) / "_shared/observability/metrics/metrics_template.yaml").read_text())
+    known = {f"airflow.{metric['name']}" for metric in listed["metrics"]}
+    ours = set((Path(__file__).parent / "airflow_metrics.txt").read_text().split())
+    assert ours - known == set()
+    assert "airflow.dagrun.duration.failed" in known
 
 
 @pytest.mark.slow
