@@ -84,6 +84,10 @@ lock: $(READY) ## Resolve requirements.in into requirements.txt again
 	@{ echo '# Every package, pinned; made from requirements.in by `make lock`.'; \
 	  $(BIN)/uv pip compile --quiet --python-version 3.11 --upgrade --no-emit-index-url --no-annotate --no-header requirements.in; } > .requirements.tmp
 	@mv .requirements.tmp requirements.txt
+	@{ echo '# What CeleryExecutor, PostgreSQL and FAB add to requirements.txt; made by `make lock`.'; \
+	  $(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-annotate --no-header requirements-production.in \
+	  | grep --invert-match --line-regexp --fixed-strings --file requirements.txt; } > .requirements.tmp
+	@mv .requirements.tmp requirements-production.txt
 	@for image in airflow satseg satseg-gpu serving; do \
 	  { echo "# Made from $$image.in by \`make lock\`; the same versions as in ../../requirements.txt."; \
 	    $(BIN)/uv pip compile --quiet --python-version 3.11 --upgrade --no-emit-index-url --no-annotate --no-header \
