@@ -20,6 +20,7 @@ from satseg.storage.leases import Lease
 STOP_GRACE_S = 3.0
 LAST_WORDS_S = 2.0
 POLL_S = 0.05
+DAG_RUN_VARIABLE = "SATSEG_DAG_RUN"
 
 
 class Place(StrEnum):
@@ -37,6 +38,10 @@ class TaskKey:
     run_id: str
     task_id: str
     map_index: int
+
+    def environment(self) -> dict[str, str]:
+        """Return what tells a stage for which DAG run it works."""
+        return {DAG_RUN_VARIABLE: f"{self.dag_id}/{self.run_id}"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,10 @@ class SubprocessRunner:
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
-            env=stage_environment() | {"TMPDIR": str(job.scratch)} | (job.lease.environment() if job.lease else {}),
+            env=stage_environment()
+            | job.task.environment()
+            | {"TMPDIR": str(job.scratch)}
+            | (job.lease.environment() if job.lease else {}),
         )
         reader = threading.Thread(target=_forward, args=(process, on_line), daemon=True)
         reader.start()

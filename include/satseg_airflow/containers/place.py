@@ -120,7 +120,7 @@ def _environment(job: Job, where: Settings) -> dict[str, str]:
     if job.lease and job.lease.docker_device_ids:
         lease.pop("CUDA_VISIBLE_DEVICES")  # the engine shows the leased ones only, numbered from 0
     scratch = str(job.scratch)
-    return handed | settings | lease | {
+    return handed | settings | lease | job.task.environment() | {
         "SATSEG_WORKSPACE": str(Workspace(where.workspace).root),
         "SATSEG_PROJECTS_DIR": str(where.projects_dir.resolve()),
         "PYTHONUNBUFFERED": "1",

@@ -1,7 +1,6 @@
 """The one operator that runs a satseg stage: a process, a result file, an exit code."""
 
 import json
-import os
 import shlex
 import shutil
 import uuid
@@ -25,7 +24,6 @@ from satseg_airflow.runners import End, Job, Runner, TaskKey, runner_for
 
 # the pool lets no more tasks start than there are devices: only a shell's command or an orphan is waited for
 LEASE_WITHIN_S = 300.0
-DAG_RUN_VARIABLE = "SATSEG_DAG_RUN"
 TRY_NUMBER_KEY = "try_number"  # XCom: which try of the task gave the result
 
 
@@ -76,9 +74,6 @@ class StageOperator(BaseOperator):
         words = self.words(result_file)
         self.log.info("SATSEG_WORKSPACE=%s satseg %s", shlex.quote(str(where.workspace)), shlex.join(words))
         last = _LastWords(self.log.info)
-        os.environ[DAG_RUN_VARIABLE] = (
-            f"{context['ti'].dag_id}/{context['ti'].run_id}"  # the stage's process inherits it
-        )
         self._runner = runner_for(where.runner)
         ti = context["ti"]
         task = TaskKey(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
