@@ -99,7 +99,7 @@ def test_version_that_passes_is_promoted_by_the_gates_and_published(ran) -> None
     assert {task for task, state in states.items() if state == "success"} == done
     assert states["rollback"] == "skipped"
     promote = next(words for words in ran[1] if words[0] == "promote" and "--check" not in words)
-    assert (option(promote, "--approved-by"), option(promote, "--reason")) == ("gates", "better")
+    assert (option(promote, "--approved-by"), option(promote, "--reason")) == ("gates, asked by dag_test", "better")
 
 
 @pytest.mark.slow
