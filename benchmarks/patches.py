@@ -37,13 +37,14 @@ SHARED = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
 SIZE, COPIES = 512, 6
 MIB = 2**20
 # scenes of copies are all train: the same picture in two splits is a leak, and refused
+ALL_TRAIN = ("patches.val_fraction=0", "patches.test_fraction=0")
 EVERY_WINDOW = (
     "patches.size_px=512", "patches.stride_px=512", "patches.block_px=512", "patches.buffer_m=0",
-    "patches.negatives_per_positive=1000", "patches.val_fraction=0", "patches.test_fraction=0",
+    "patches.negatives_per_positive=1000", *ALL_TRAIN,
 )  # fmt: skip
 HALF_LABELLED = (
     "patches.size_px=512", "patches.stride_px=512", "patches.block_px=512", "patches.negatives_per_positive=0",
-    "patches.val_fraction=0", "patches.test_fraction=0",
+    *ALL_TRAIN,
 )  # fmt: skip
 
 
@@ -261,7 +262,7 @@ def run_training(scene: Path, folder: Path) -> dict[str, Any]:
     from satseg.patches.patchset import open_patch_set
     from satseg.storage.layout import Workspace
 
-    overrides = ("patches.size_px=256", "patches.stride_px=256", "patches.block_px=512")
+    overrides = ("patches.size_px=256", "patches.stride_px=256", "patches.block_px=512", *ALL_TRAIN)
     run_engine(scene, folder / "ws", (*overrides, "patches.negatives_per_positive=1000"), profile=False)
     patch_set = open_patch_set(Workspace(folder / "ws"), "bench")
     windows = patch_set.windows("train")
