@@ -28,8 +28,8 @@ from typing import Any
 
 import measured_child
 import numpy as np
+from bars import Bars
 from rich.console import Console
-from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -258,19 +258,6 @@ def child_main(order: dict[str, Any]) -> None:
 # --- parts ----------------------------------------------------------------------------------------------------
 
 
-class Bars:
-    """The table of results."""
-
-    def __init__(self) -> None:
-        self.table = Table("what", "value", "bar", "met", title="Predicting whole scenes")
-        self.met = True
-
-    def add(self, what: str, value: str, bar: str = "", met: bool | None = None) -> None:
-        """Add a row; without `met` it is for information."""
-        self.table.add_row(what, value, bar, "" if met is None else "yes" if met else "NO")
-        self.met = self.met and met is not False
-
-
 def make_version(workspace: Path) -> None:
     """Train on the Kampala scenes, register and export version 1."""
     data = workspace.parent / "kampala"
@@ -392,7 +379,7 @@ def main() -> int:
     if not (SHARED / "kampala" / "ggaba_a.tif").is_file():
         print(f"{SHARED}/kampala is missing: set SHARED_DATA to the folder that holds it.", file=sys.stderr)
         return 1
-    bars = Bars()
+    bars = Bars("Predicting whole scenes")
     with tempfile.TemporaryDirectory(prefix="satseg-inference-") as temporary:
         work = given.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)

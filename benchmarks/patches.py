@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 import measured_child
+from bars import Bars
 from rich.console import Console
-from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -328,19 +328,6 @@ def _child_main(order: dict[str, Any]) -> None:
     print(json.dumps({**result, "cpu": time.process_time() - before}))
 
 
-class Bars:
-    """The rows of the table, and whether all bars are met."""
-
-    def __init__(self) -> None:
-        self.table = Table("what", "value", "bar", "met", title="Patch engine")
-        self.met = True
-
-    def add(self, what: str, value: str, bar: str = "", met: bool | None = None) -> None:
-        """Add a row; without `met` it is for information."""
-        self.table.add_row(what, value, bar, "" if met is None else "yes" if met else "NO")
-        self.met = self.met and met is not False
-
-
 def dense_scene(work: Path) -> Path:
     """Return the 100 MPix scene, built when it is not there."""
     path = work / "dense.tif"
@@ -448,7 +435,7 @@ def main() -> int:
     if not (SHARED / "kampala" / "ggaba_a.tif").is_file():
         print(f"{SHARED}/kampala is missing: set SHARED_DATA to the folder that holds it.", file=sys.stderr)
         return 1
-    bars = Bars()
+    bars = Bars("Patch engine")
     with tempfile.TemporaryDirectory(prefix="satseg-patches-") as temporary:
         work = given.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
