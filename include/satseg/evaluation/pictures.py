@@ -56,7 +56,7 @@ def write_samples(samples: list[Sample], path: Path) -> None:
         for column, tile in enumerate(row.tiles):
             picture = Image.fromarray(tile).resize((TILE_PX, TILE_PX), Image.Resampling.NEAREST)
             sheet.paste(picture, (GAP_PX + column * (TILE_PX + GAP_PX), top + LINE_PX))
-    sheet.save(path, optimize=True)
+    sheet.save(path, compress_level=3)
 
 
 def _legend(pen: ImageDraw.ImageDraw, left: int, top: int) -> None:
@@ -109,7 +109,7 @@ class SceneMap:
         pen.text((4, 3), caption, fill=INK, font=font)
         _legend(pen, 4, LINE_PX)
         sheet.paste(Image.fromarray(self._canvas), (0, 2 * LINE_PX))
-        sheet.save(path, optimize=True)
+        sheet.save(path, compress_level=3)
 
 
 class Pictures:

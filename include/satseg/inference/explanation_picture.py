@@ -51,7 +51,7 @@ def draw_explanation(plan: ReadPlan, region: Region, raster: Path, target: Path)
         ),
     }
     with replacing_file(target) as temp:
-        _side_by_side(panels).save(temp, optimize=True)
+        _side_by_side(panels).save(temp, compress_level=3)
 
 
 def _ground(plan: ReadPlan, region: Region, shape: tuple[int, int], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:

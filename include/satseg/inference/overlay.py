@@ -56,7 +56,7 @@ def draw_overlay(
     if labels_table is not None:
         canvas = _drawn(canvas, (polygon.geometry for polygon in labels_table), to_canvas, LABEL, 0.0)
     with replacing_file(out_png) as temp:
-        canvas.resize(picture.size, Image.Resampling.LANCZOS).save(temp, optimize=True)
+        canvas.resize(picture.size, Image.Resampling.LANCZOS).save(temp, compress_level=3)
 
 
 def _read_picture(path: Path, max_px: int) -> tuple[Image.Image, Affine]:

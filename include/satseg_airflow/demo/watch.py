@@ -50,6 +50,20 @@ class Watch:
         if self._state(dag_id, run_id) == "failed":
             raise DemoFailedError(self._why(dag_id, run_id))
 
+    def finish_task(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Wait for a task of a run to end well; the run may go on.
+
+        Raises:
+            DemoFailedError: the run ended without it, or it took too long.
+        """
+        self.wait(
+            lambda: self._state(dag_id, run_id) in FINISHED or self.task_state(dag_id, run_id, task_id) == "success",
+            self._run_timeout_s,
+            lambda: f"Task {task_id} of run {run_id} of {dag_id} did not end within {self._run_timeout_s:.0f} s.",
+        )
+        if self.task_state(dag_id, run_id, task_id) != "success":
+            raise DemoFailedError(self._why(dag_id, run_id))
+
     def started(self, dag_id: str, run_id: str, to: str) -> str:
         """Wait for the run of DAG `to` that this run's asset event starts; returns its run id.
 
@@ -69,12 +83,11 @@ class Watch:
         self.wait(appeared, APPEARS_WITHIN_S, lambda: message)
         return found[0]
 
-    def settle(self, dag_id: str, at_least_s: float) -> None:
-        """Wait some seconds, then until no run of a DAG is unfinished."""
-        begin = time.monotonic()
+    def settle(self, dag_id: str, not_before: float) -> None:
+        """Wait until no run of a DAG is unfinished, at least to a time of the monotonic clock."""
         self.wait(
             lambda: (
-                time.monotonic() - begin > at_least_s
+                time.monotonic() > not_before
                 and all(view.state in FINISHED for key, view in self._views.items() if key[0] == dag_id)
             ),
             self._run_timeout_s,
@@ -82,9 +95,9 @@ class Watch:
         )
 
     def task_state(self, dag_id: str, run_id: str, task_id: str) -> str:
-        """Return the state of a task in a finished run ('none' for a task that is not there)."""
-        tasks = self._views[dag_id, run_id].tasks
-        return next((task.state for task in tasks if task.task_id == task_id), "none")
+        """Return the state of a task when last looked at ('none' for a task or run that is not there)."""
+        view = self._views.get((dag_id, run_id))
+        return next((task.state for task in view.tasks if task.task_id == task_id), "none") if view else "none"
 
     # --- polling ----------------------------------------------------------------------------------------------
     def wait(self, done: Callable[[], bool], seconds: float, message: Callable[[], str]) -> None:
