@@ -170,7 +170,7 @@ def inference() -> Form:
             description="Version, alias or run. A run that a new champion started takes that version.",
         ),
         "scenes_per_task": Param(
-            8,
+            10,
             type="integer",
             minimum=1,
             maximum=1000,
