@@ -18,19 +18,18 @@ Pool.create_or_update_pool("gpu", 2, "", False)
 """
 
 
-def run_dags(tmp_path: Path, project: str, yaml: str, stage: str, code: str) -> tuple[list[list[str]], str]:
+def run_dags(tmp_path: Path, projects: dict[str, str], stage: str, code: str) -> tuple[list[list[str]], str]:
     """Run Python code that tests DAGs; returns the words of each stage that was asked, and what the code printed.
 
     Args:
         tmp_path: Of the test.
-        project: Name of the project.
-        yaml: Its file.
+        projects: Project files by name.
         stage: Content of `satseg/__main__.py`; appends its words as a JSON list to the file $ASKED.
         code: Runs after PROLOGUE; has to put `sys.argv[1]`, where that satseg is, first on PYTHONPATH of the stages.
     """
-    projects = tmp_path / "projects"
-    projects.mkdir()
-    (projects / f"{project}.yaml").write_text(yaml)
+    (tmp_path / "projects").mkdir()
+    for name, yaml in projects.items():
+        (tmp_path / "projects" / f"{name}.yaml").write_text(yaml)
     fake = tmp_path / "fake" / "satseg"
     fake.mkdir(parents=True)
     (fake / "__init__.py").touch()
@@ -41,7 +40,7 @@ def run_dags(tmp_path: Path, project: str, yaml: str, stage: str, code: str) -> 
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
         "AIRFLOW__API_AUTH__JWT_SECRET": "only for this test, never anywhere else",
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "SATSEG_PROJECTS_DIR": str(projects),
+        "SATSEG_PROJECTS_DIR": str(tmp_path / "projects"),
         "SATSEG_WORKSPACE": str(tmp_path / "workspace"),
         "SATSEG_GPU_COUNT": "2",
         "PYTHONPATH": str(ROOT / "include"),

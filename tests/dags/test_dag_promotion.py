@@ -1,15 +1,12 @@
 """model_promotion: who is asked, what is shown, and what a run leads to; the stages only say what they were asked."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import jinja2
 import pytest
-from parsed_dags import ROOT
+from dag_process import run_dags
 
 STAGE = """
 import json, os, sys
@@ -31,60 +28,34 @@ if "--check" in words:
 Path(value("--result")).write_text(json.dumps({"message": words[0]} | answer))
 sys.exit(4 if answer.get("decision") == "refused" else 0)
 """
-RUN = """
-import json, os, sys
-from airflow.utils.db import initdb
-initdb()
-from airflow.dag_processing.dagbag import DagBag
-from airflow.models.pool import Pool
-Pool.create_or_update_pool("gpu", 1, "", False)
-os.environ["PYTHONPATH"] = sys.argv[1]
-outcomes = {}
-for dag_id, conf in json.loads(sys.argv[2]):
-    dag = DagBag("dags/model_promotion.py").dags[dag_id]
-    run = dag.test(run_conf=conf)
-    states = {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
-    outcomes[f"{dag_id} {conf.get('action', '')}{conf.get('version', '')}"] = states
-print("STATES", json.dumps(outcomes))
-"""
+PROJECTS = {
+    "roads": "name: roads\nclasses: [road]\n",
+    "trees": "name: trees\nclasses: [tree]\npromotion: {approval: unsure}\n",
+}
 RUNS = [
     ("roads.model_promotion", {"version": "3", "reason": "better"}),
     ("roads.model_promotion", {"version": "bad"}),
     ("roads.model_promotion", {"action": "rollback", "reason": "misses tin roofs"}),
     ("trees.model_promotion", {"version": "3"}),
 ]
+RUN = f"""
+import json
+os.environ["PYTHONPATH"] = sys.argv[1]
+outcomes = {{}}
+for dag_id, conf in {RUNS!r}:
+    dag = DagBag("dags/model_promotion.py").dags[dag_id]
+    run = dag.test(run_conf=conf)
+    states = {{ti.task_id: str(ti.state) for ti in run.get_task_instances()}}
+    outcomes[f"{{dag_id}} {{conf.get('action', '')}}{{conf.get('version', '')}}"] = states
+print("STATES", json.dumps(outcomes))
+"""
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[str, str]], list[list[str]]]:
     """The states of every run's tasks, and the words of every stage that ran."""
-    folder = tmp_path_factory.mktemp("promotion")
-    (folder / "projects").mkdir()
-    (folder / "projects" / "roads.yaml").write_text("name: roads\nclasses: [road]\n")
-    (folder / "projects" / "trees.yaml").write_text("name: trees\nclasses: [tree]\npromotion: {approval: unsure}\n")
-    fake = folder / "fake" / "satseg"
-    fake.mkdir(parents=True)
-    (fake / "__init__.py").touch()
-    (fake / "__main__.py").write_text(STAGE)
-    environment = os.environ | {
-        "AIRFLOW_HOME": str(folder / "airflow"),
-        "AIRFLOW_CONFIG": str(ROOT / "airflow.cfg"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
-        "AIRFLOW__API_AUTH__JWT_SECRET": "only for this test, never anywhere else",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "SATSEG_PROJECTS_DIR": str(folder / "projects"),
-        "SATSEG_WORKSPACE": str(folder / "workspace"),
-        "PYTHONPATH": str(ROOT / "include"),
-        "ASKED": str(folder / "asked"),
-    }
-    (folder / "airflow").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, str(fake.parent), json.dumps(RUNS)],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    states = next(line for line in done.stdout.splitlines() if line.startswith("STATES"))
-    asked = [json.loads(line) for line in (folder / "asked").read_text().splitlines()]
+    asked, printed = run_dags(tmp_path_factory.mktemp("promotion"), PROJECTS, STAGE, RUN)
+    states = next(line for line in printed.splitlines() if line.startswith("STATES"))
     return json.loads(states.removeprefix("STATES ")), asked
 
 

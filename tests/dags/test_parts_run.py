@@ -32,7 +32,7 @@ for scenes in (["small", "big"], ["small"], []):
 
 @pytest.mark.slow
 def test_large_scenes_are_predicted_in_parts_and_joined(tmp_path: Path) -> None:
-    asked, printed = run_dags(tmp_path, "towns", PROJECT, STAGE, RUN)
+    asked, printed = run_dags(tmp_path, {"towns": PROJECT}, STAGE, RUN)
     both, small, none = (json.loads(line[7:]) for line in printed.splitlines() if line.startswith("STATES "))
     assert set(both.values()) == {"success"}
     parts = [words for words in asked if "--part" in words]

@@ -52,7 +52,7 @@ ASKING = {"select_windows", "wait_for_labels", "ingest_labels"}
 
 @pytest.mark.slow
 def test_annotators_are_asked_only_where_labels_are_too_few(tmp_path: Path) -> None:
-    asked, printed = run_dags(tmp_path, "towns", PROJECT, STAGE, RUN)
+    asked, printed = run_dags(tmp_path, {"towns": PROJECT}, STAGE, RUN)
     enough, few = (json.loads(line[7:]) for line in printed.splitlines() if line.startswith("STATES "))
     assert {enough[name] for name in ASKING | {"count_labels"}} == {"skipped"}
     assert {state for name, state in enough.items() if name not in ASKING | {"count_labels"}} == {"success"}

@@ -45,7 +45,7 @@ print("STATES", {f"{ti.task_id}.{ti.map_index}": str(ti.state) for ti in run.get
 
 @pytest.mark.slow
 def test_trials_run_side_by_side_and_a_dead_one_does_not_keep_the_best_from_going_on(tmp_path: Path) -> None:
-    asked, printed = run_dags(tmp_path, "trees", PROJECT, STAGE, RUN)
+    asked, printed = run_dags(tmp_path, {"trees": PROJECT}, STAGE, RUN)
     steps = {" ".join(words[:5]): words for words in asked}
     assert "training.epochs=7" in steps["tune --step plan --trials 3"]
     trials = [words for words in asked if "--trial" in words]

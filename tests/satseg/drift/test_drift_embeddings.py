@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from model_descriptions import describe
 from satseg.drift.embeddings import embedding_columns, with_embeddings
 from satseg.errors import ConfigurationError
-from satseg.models.interface import DESCRIPTION_FILE, MODEL_FILE, ModelDescription
+from satseg.models.interface import DESCRIPTION_FILE, MODEL_FILE
 
 
 @pytest.fixture(scope="module")
@@ -21,19 +22,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     config = TrainingConfig(architecture="linknet", backbone="resnet18")
     build_network(config, 3, 1, (100.0,) * 3, (50.0,) * 3).save(folder / MODEL_FILE)
-    description = ModelDescription(
-        project="town",
-        architecture="linknet",
-        backbone="resnet18",
-        bands=("red", "green", "blue"),
-        dtype="uint8",
-        classes=("building",),
-        patch_px=32,
-        gsd_m=0.15,
-        mean=(100.0,) * 3,
-        std=(50.0,) * 3,
-        dataset_version="v1",
-        patch_set="p1",
+    description = describe(
+        project="town", backbone="resnet18", patch_px=32, gsd_m=0.15, mean=(100.0,) * 3, std=(50.0,) * 3, patch_set="p1"
     )
     (folder / DESCRIPTION_FILE).write_text(description.model_dump_json())
     return folder

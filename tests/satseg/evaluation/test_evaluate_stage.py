@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from model_descriptions import describe
 from satseg.config.project import ProjectConfig
 from satseg.errors import BadDataError
 from satseg.evaluation import evaluate
@@ -35,17 +36,12 @@ OTHER_WINDOWS = [("a", 0, 130, "test", "a/0-2"), ("a", 64, 64, "test", "a/1-1")]
 
 def trained(workspace, red_from):
     """Log a run whose network calls a pixel a roof when its red is at least `red_from`; returns its id."""
-    from satseg.models.interface import ModelDescription
     from satseg.models.keras.runtime import keras
     from satseg.tracking.runs import tracked_run
 
     network = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(1, 1, activation="sigmoid")])
     network.layers[0].set_weights([np.array([[[[1.0], [0], [0]]]]), np.array([0.5 - red_from])])
-    description = ModelDescription(
-        project="houses", architecture="conv", backbone="none", bands=("red", "green", "blue"), dtype="uint8",
-        classes=("building",), patch_px=SIZE, gsd_m=0.5, mean=(90.0,) * 3, std=(40.0,) * 3, dataset_version="v1",
-        patch_set=OWN,
-    )  # fmt: skip
+    description = describe(project="houses", architecture="conv", patch_px=SIZE, patch_set=OWN)
     folder = workspace.root / "tiny"
     folder.mkdir()
     network.save(folder / "model.keras")

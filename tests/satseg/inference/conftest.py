@@ -12,6 +12,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
+from model_descriptions import describe
 from satseg.config.project import ProjectConfig
 from satseg.inference import predict
 from satseg.inference.chosen_model import ChosenModel
@@ -36,20 +37,7 @@ class BrightnessSegmenter:
 
 @pytest.fixture
 def description() -> ModelDescription:
-    return ModelDescription(
-        project="roofs",
-        architecture="linknet",
-        backbone="none",
-        bands=("red", "green", "blue"),
-        dtype="uint8",
-        classes=("building",),
-        patch_px=64,
-        gsd_m=0.5,
-        mean=(90.0, 90.0, 90.0),
-        std=(40.0, 40.0, 40.0),
-        dataset_version="v2",
-        patch_set="0123456789ab",
-    )
+    return describe(dataset_version="v2")
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
+from model_descriptions import describe
 from satseg.errors import BadDataError, ConfigurationError
 from satseg.models.engines import ENGINES, load_engine
-from satseg.models.interface import ModelDescription
 
 BANDS = ("red", "green", "blue", "nir")
 
@@ -31,18 +31,13 @@ def folders(tmp_path_factory):
     deep = keras.layers.UpSampling2D()(keras.layers.Add()([deep, skip]))
     network = keras.Model(pixels, keras.layers.Softmax()(keras.layers.Conv2D(3, 3, padding="same")(deep)))
     network(np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 4)).astype(np.float32), training=True)
-    described = ModelDescription(
+    described = describe(
         project="p",
-        architecture="linknet",
-        backbone="none",
         bands=BANDS,
-        dtype="uint8",
         classes=("road", "water"),
-        patch_px=64,
         gsd_m=None,
         mean=(100.0,) * 4,
         std=(50.0,) * 4,
-        dataset_version="v1",
         patch_set="x",
     )
     made = {engine: tmp_path_factory.mktemp(engine) for engine in ENGINES}
@@ -103,10 +98,17 @@ def test_broken_or_missing_file_is_named_with_the_way_out(tmp_path, engine, file
     (tmp_path / file).write_bytes(b"nothing")
     with pytest.raises(BadDataError, match=r"model.json does not describe"):
         load_engine(tmp_path, engine)
-    description = ModelDescription(
-        project="p", architecture="a", backbone="b", bands=("red",), dtype="uint8", classes=("c",), patch_px=64,
-        gsd_m=None, mean=(1.0,), std=(1.0,), dataset_version="v1", patch_set="x",
-    )  # fmt: skip
+    description = describe(
+        project="p",
+        architecture="a",
+        backbone="b",
+        bands=("red",),
+        classes=("c",),
+        gsd_m=None,
+        mean=(1.0,),
+        std=(1.0,),
+        patch_set="x",
+    )
     (tmp_path / "model.json").write_text(description.model_dump_json())
     with pytest.raises(BadDataError, match=rf"{file} cannot be loaded by .*Export the model again"):
         load_engine(tmp_path, engine)

@@ -6,10 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
+from model_descriptions import describe
 from satseg.config.project import parse_project
 from satseg.config.training import TrainingConfig
 from satseg.errors import BadDataError, ConfigurationError, TemporaryError
-from satseg.models.interface import ModelDescription
 from satseg.storage.atomic import write_json
 
 pytestmark = pytest.mark.slow
@@ -18,18 +18,14 @@ RNG = np.random.default_rng(5)
 
 
 def description(bands, classes):
-    return ModelDescription(
+    return describe(
         project="p",
-        architecture="linknet",
         backbone="efficientnetb0",
         bands=tuple("abcd"[:bands]),
-        dtype="uint8",
         classes=classes,
-        patch_px=64,
         gsd_m=None,
         mean=(100.0,) * bands,
         std=(50.0,) * bands,
-        dataset_version="v1",
         patch_set="x",
     )
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model_descriptions import describe
 from satseg.errors import ConfigurationError
-from satseg.models.interface import DESCRIPTION_FILE, MODEL_FILE, ModelDescription
+from satseg.models.interface import DESCRIPTION_FILE, MODEL_FILE
 
 
 def saved(folder: Path, classes: tuple[str, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -26,19 +27,8 @@ def saved(folder: Path, classes: tuple[str, ...]) -> tuple[NDArray[np.float32], 
     network.get_layer("maps").set_weights([kernel])
     network.get_layer("final_conv").set_weights([heads])
     network.save(folder / MODEL_FILE)
-    description = ModelDescription(
-        project="town",
-        architecture="linknet",
-        backbone="none",
-        bands=("red", "green", "blue"),
-        dtype="uint8",
-        classes=classes,
-        patch_px=32,
-        gsd_m=None,
-        mean=(0.0,) * 3,
-        std=(1.0,) * 3,
-        dataset_version="v1",
-        patch_set="p1",
+    description = describe(
+        project="town", classes=classes, patch_px=32, gsd_m=None, mean=(0.0,) * 3, std=(1.0,) * 3, patch_set="p1"
     )
     (folder / DESCRIPTION_FILE).write_text(description.model_dump_json())
     return kernel, heads[0, 0]

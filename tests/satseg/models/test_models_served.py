@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_descriptions import describe
 from satseg.config.training import TrainingConfig
-from satseg.models.interface import ModelDescription
 from satseg.storage.atomic import write_json
 from satseg.tracking.models import model_folder, resolve_model
 from satseg.tracking.runs import tracked_run
@@ -30,18 +30,16 @@ def trained(architecture):
 
     keras.utils.set_random_seed(3)
     backbone, dtype, classes, bands = CASES[architecture]
-    description = ModelDescription(
+    description = describe(
         project="p",
         architecture=architecture,
         backbone=backbone,
         bands=bands,
         dtype=dtype,
         classes=classes,
-        patch_px=64,
         gsd_m=None,
         mean=(100.0,) * len(bands),
         std=(50.0,) * len(bands),
-        dataset_version="v1",
         patch_set="x",
     )
     config = TrainingConfig(architecture=architecture, backbone=backbone)

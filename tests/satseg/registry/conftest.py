@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from model_descriptions import describe
 from satseg.config.project import ProjectConfig
 from satseg.datasets.repository import GitRepository
-from satseg.models.interface import ModelDescription
 from satseg.registry import packaged
 from satseg.storage.layout import Workspace
 from satseg.tracking.probe import Probe
@@ -116,18 +116,13 @@ class World:
         network = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(1, 1, activation="sigmoid")])
         steep = np.nan if nan else 1.0
         network.layers[0].set_weights([np.array([[[[steep], [0], [0]]]]), np.array([0.5 - red_from])])
-        description = ModelDescription(
+        description = describe(
             project=self.project.name,
             architecture="conv",
-            backbone="none",
-            bands=("red", "green", "blue"),
-            dtype="uint8",
-            classes=("building",),
             patch_px=SIZE,
             gsd_m=None,
             mean=(120.0, 90.0, 90.0),
             std=(60.0, 1.0, 1.0),
-            dataset_version="v1",
             patch_set=patch_set,
         )
         folder = self.workspace.root / "tiny" / str(red_from)

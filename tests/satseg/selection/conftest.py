@@ -11,6 +11,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
+from model_descriptions import describe
 from satseg.config.project import ProjectConfig
 from satseg.inference.chosen_model import ChosenModel
 from satseg.models.interface import ModelDescription
@@ -51,20 +52,7 @@ def project() -> ProjectConfig:
 @pytest.fixture
 def segmenter(project: ProjectConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BandSegmenter:
     """The champion of every workspace in this test."""
-    description = ModelDescription(
-        project="roofs",
-        architecture="linknet",
-        backbone="none",
-        bands=("red", "green", "blue"),
-        dtype="uint8",
-        classes=("building",),
-        patch_px=64,
-        gsd_m=0.5,
-        mean=(90.0,) * 3,
-        std=(40.0,) * 3,
-        dataset_version="v1",
-        patch_set="0123456789ab",
-    )
+    description = describe()
     found = BandSegmenter(description)
     chosen = ChosenModel("v3", "3", "ab" * 16, None, tmp_path, description)
     monkeypatch.setattr(select, "choose_model", lambda *arguments: chosen)

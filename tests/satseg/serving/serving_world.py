@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import uvicorn
 
+from model_descriptions import describe
 from satseg.config.project import ProjectConfig
 from satseg.inference.chosen_model import ChosenModel
 from satseg.models.exports import EngineChoice
@@ -56,20 +57,7 @@ def write_model(folder: Path, gain: float = 1.0) -> Path:
 
 
 def description() -> ModelDescription:
-    return ModelDescription(
-        project="roofs",
-        architecture="linknet",
-        backbone="none",
-        bands=("red", "green", "blue"),
-        dtype="uint8",
-        classes=("building",),
-        patch_px=64,
-        gsd_m=0.5,
-        mean=(90.0, 90.0, 90.0),
-        std=(40.0, 40.0, 40.0),
-        dataset_version="v2",
-        patch_set="0123456789ab",
-    )
+    return describe(dataset_version="v2")
 
 
 def project() -> ProjectConfig:

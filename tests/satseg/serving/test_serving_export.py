@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from model_descriptions import describe
 from satseg.cli import app as cli
 from satseg.config.project import ProjectConfig
 from satseg.config.settings import settings
 from satseg.errors import ConfigurationError, NotFoundError
 from satseg.models import parity
 from satseg.models.exports import best_engine, choose_engine, exports, store_export, write_parity
-from satseg.models.interface import ModelDescription
 from satseg.models.parity import ParityReport
 from satseg.serving import export
 from satseg.stages import ExportSpec
@@ -71,18 +71,13 @@ def train(workspace):
     first.set_weights([np.array([[[[1.0, 0], [0, 0], [0, 1000]]]]), np.zeros(2)])  # (red, 1000 · blue)
     second.set_weights([np.array([[[[1.0, 0], [0, 0.001]]]]), np.zeros(2)])
     last.set_weights([np.array([[[[0.1], [0.0]]]]), np.array([-12.95])])  # roofs from 129.5 on
-    description = ModelDescription(
+    description = describe(
         project="houses",
         architecture="conv",
-        backbone="none",
-        bands=("red", "green", "blue"),
-        dtype="uint8",
-        classes=("building",),
         patch_px=SIZE,
         gsd_m=None,
         mean=(120.0, 90.0, 90.0),
         std=(60.0, 1.0, 1.0),
-        dataset_version="v1",
         patch_set=PATCH_SET,
     )
     folder = workspace.root / "tiny"

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from model_descriptions import describe
 from satseg.datasets.repository import GitRepository
 from satseg.models.draws import draw_order
 from satseg.models.interface import ModelDescription
@@ -54,10 +55,16 @@ def dataset(workspace: Workspace) -> Workspace:
 
 
 def described(project: str = "tiny", version: str = "v1") -> ModelDescription:
-    return ModelDescription(
-        project=project, architecture="linknet", backbone="resnet18", bands=("a",), dtype="uint8",
-        classes=("building",), patch_px=64, gsd_m=None, mean=(0.0,), std=(1.0,), dataset_version=version, patch_set="x",
-    )  # fmt: skip
+    return describe(
+        project=project,
+        backbone="resnet18",
+        bands=("a",),
+        gsd_m=None,
+        mean=(0.0,),
+        std=(1.0,),
+        dataset_version=version,
+        patch_set="x",
+    )
 
 
 def test_new_are_scenes_with_other_pixels_or_other_labels(dataset: Workspace) -> None:

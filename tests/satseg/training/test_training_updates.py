@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from patch_sets import write_tiny_patch_set
 
+from model_descriptions import describe
 from satseg.config.training import TrainingConfig
 from satseg.errors import BadDataError, ConfigurationError
 from satseg.patches.patchset import open_patch_set
@@ -105,20 +106,15 @@ def test_a_model_saved_while_frozen_is_free_to_learn_again(patch_set, tmp_path):
 
 
 def description(patch_set):
-    from satseg.models.interface import ModelDescription
 
-    return ModelDescription(
+    return describe(
         project="tiny",
-        architecture="linknet",
         backbone="mobilenet",
         bands=patch_set.bands,
         dtype=patch_set.dtype,
         classes=patch_set.classes,
-        patch_px=64,
         gsd_m=None,
         mean=(70.0,) * 3,
-        std=(40.0,) * 3,
-        dataset_version="v1",
         patch_set=patch_set.id,
     )
 
