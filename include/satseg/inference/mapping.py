@@ -17,7 +17,7 @@ from satseg.inference.chosen_model import ChosenModel
 from satseg.inference.components import find_groups
 from satseg.inference.ground import Ground
 from satseg.inference.item import PredictionRecord
-from satseg.inference.maps import Maps
+from satseg.inference.maps import Maps, decode
 from satseg.inference.overlay import draw_overlay
 from satseg.inference.parts import PART_ROWS, Layout, Parts, plan_layout
 from satseg.inference.polygon_files import write_formats
@@ -70,23 +70,34 @@ class SceneMapper:
 
     def predict(self) -> PredictionRecord:
         """Make all files of the scene in a temp folder that becomes the target; the item is written last."""
-        job, config = self._job, self._config
+        job = self._job
         with replacing_directory(job.target) as folder:
             totals = self._predict_and_trace(folder / item.POLYGONS_FILE)
             say(f"{job.scene.id}: writing the maps")
-            tags = {
-                "satseg_model": self._model.label,
-                "satseg_run": self._model.run_id,
-                "satseg_scene": job.scene.checksum,
-            }
-            self._maps.finish(folder / item.PROBABILITY_FILE, folder / item.CLASSES_FILE, tags)
+            self._write_files(folder)
             give_back_memory()
-            draw_overlay(job.scene.path, folder / item.POLYGONS_FILE, None, folder / item.PREVIEW_FILE)
-            write_formats(folder / item.POLYGONS_FILE, config.polygon_formats, job.plan.grid.crs)
             finished = job.record.model_copy(update=totals._asdict())
             write_json(folder / item.ITEM_FILE, item.build_item(folder, job.scene, job.plan.grid, finished))
         job.remove_parts()
         return finished
+
+    def _write_files(self, folder: Path) -> None:
+        """Make the maps in two threads, and what is drawn from the polygons meanwhile."""
+        job, polygons = self._job, folder / item.POLYGONS_FILE
+        tags = {
+            "satseg_model": self._model.label,
+            "satseg_run": self._model.run_id,
+            "satseg_scene": job.scene.checksum,
+        }
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            maps = [
+                pool.submit(self._maps.write_probability, folder / item.PROBABILITY_FILE, tags),
+                pool.submit(self._maps.write_classes, folder / item.CLASSES_FILE, tags),
+            ]
+            draw_overlay(job.scene.path, polygons, None, folder / item.PREVIEW_FILE)
+            write_formats(polygons, self._config.polygon_formats, job.plan.grid.crs)
+            for written in maps:
+                written.result()
 
     def _predict_and_trace(self, geojson: Path) -> PolygonTotals:
         """Predict what is missing, and trace objects in a second thread through the rows that are complete."""
@@ -112,7 +123,7 @@ class SceneMapper:
         rules = polygon_rules(config, ground, about.gsd_m, about.classes)
         identity = Identity(self._job.scene.id, self._model.label, about.classes)
         strips = self._maps.strips(wait_for)
-        groups = find_groups(strips, rules.least_pixels, grouped=len(about.classes) > 1)
+        groups = find_groups(strips, rules.least_pixels, grouped=len(about.classes) > 1, decode=decode)
         return write_geojson(geojson, polygon_features(groups, ground, rules, identity), grid)
 
     def _predict(self, rows: range, on_part: Callable[[Region], None]) -> None:

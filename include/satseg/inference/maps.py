@@ -64,8 +64,10 @@ class Maps:
 
     def strips(
         self, wait_for: Callable[[int], None] = lambda row: None
-    ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.float32]]]:
+    ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[Any]]]:
         """Yield what was written in strips of bounded size: first row, class ids (rows, W), probabilities (rows, W, N).
+
+        The probabilities are as stored; see `decode`.
 
         `wait_for` is called with the first row below each strip, and returns when all rows above are written.
         """
@@ -74,10 +76,10 @@ class Maps:
             bottom = min(top + rows, self._grid.height)
             wait_for(bottom)
             classes = self.parts.read("classes", top, bottom)[0]
-            yield top, classes, decode(np.moveaxis(self.parts.read("probability", top, bottom), 0, -1))
+            yield top, classes, np.moveaxis(self.parts.read("probability", top, bottom), 0, -1)
 
-    def finish(self, probability: Path, classes: Path, tags: dict[str, str]) -> None:
-        """Make the two Cloud-Optimized GeoTIFFs, with overviews and `tags`."""
+    def write_probability(self, target: Path, tags: dict[str, str]) -> None:
+        """Make the Cloud-Optimized GeoTIFF of the probabilities, with overviews and `tags`."""
         scaled = self.parts.dtype == "uint8"
         about = MapAbout(
             bands=self._classes,
@@ -86,8 +88,11 @@ class Maps:
             scale=1 / PROBABILITY_LEVELS if scaled else None,
         )
         with open_virtual(self.parts.mosaic("probability", self._grid, about)) as mosaic:
-            copy_to_cog(mosaic, probability, level=_FAST)
+            copy_to_cog(mosaic, target, level=_FAST)
+
+    def write_classes(self, target: Path, tags: dict[str, str]) -> None:
+        """Make the Cloud-Optimized GeoTIFF of the classes, with overviews, colours and `tags`."""
         names = {f"class_{number}": name for number, name in enumerate(("background", *self._classes))}
         about = MapAbout(bands=("class",), tags={**tags, **names}, colours=colour_table(len(self._classes)))
         with open_virtual(self.parts.mosaic("classes", self._grid, about)) as mosaic:
-            copy_to_cog(mosaic, classes, "mode", level=_FAST)
+            copy_to_cog(mosaic, target, "mode", level=_FAST)

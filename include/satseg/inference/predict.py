@@ -16,7 +16,7 @@ from satseg.stages import Prediction, PredictResult, PredictSpec
 from satseg.storage.atomic import exclusive, remove_stale_temps
 from satseg.storage.layout import Workspace
 
-SCHEMA = 2  # raise it when the same input gives other output
+SCHEMA = 3  # raise it when the same input gives other output
 _SPEED_ONLY = {"batch_size", "engine", "split_mpix"}  # the engine that is used is recorded by its name
 
 

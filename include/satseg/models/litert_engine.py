@@ -12,11 +12,13 @@ from satseg.errors import BadDataError
 from satseg.models.interface import ModelDescription
 from satseg.models.pixels import fitting_pixels, read_description
 
+PIXELS_AT_ONCE = 4 * 256 * 256  # more is no faster, and takes more memory
+
 
 class LitertSegmenter:
     """A LiteRT interpreter; any window size and any batch, one call at a time.
 
-    Windows go through one by one: batches are no faster on processors, and each batch size would need its own plan.
+    Small windows go through several at a time: threads wait for each other after each operation, and less often so.
     """
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:
@@ -36,7 +38,7 @@ class LitertSegmenter:
         except (ValueError, RuntimeError, IndexError) as error:
             reason = (str(error).splitlines() or ["no reason given"])[0][:300]
             raise BadDataError(f"{path} cannot be loaded by LiteRT: {reason}. Export the model again.") from error
-        self._size: tuple[int, int] | None = None
+        self._shape: tuple[int, ...] = ()
         self._lock = Lock()
 
     def predict(self, images: NDArray[Any]) -> NDArray[np.float32]:
@@ -47,16 +49,24 @@ class LitertSegmenter:
         """
         pixels = fitting_pixels(images, self.description)
         probabilities = np.empty((*pixels.shape[:3], self.description.channels), np.float32)
+        at_once = _at_once(*pixels.shape[:3])
         with self._lock:
-            self._plan(pixels.shape[1:3])
-            for window, result in zip(pixels, probabilities, strict=True):
-                self._interpreter.set_tensor(self._input, window[None].astype(np.float32, copy=False))
+            for start in range(0, len(pixels), at_once):
+                windows = pixels[start : start + at_once].astype(np.float32, copy=False)
+                self._plan(windows.shape)
+                self._interpreter.set_tensor(self._input, windows)
                 self._interpreter.invoke()
-                result[...] = self._interpreter.get_tensor(self._output)[0]
+                probabilities[start : start + at_once] = self._interpreter.get_tensor(self._output)
         return probabilities
 
-    def _plan(self, size: tuple[int, int]) -> None:
-        if size != self._size:
-            self._interpreter.resize_tensor_input(self._input, (1, *size, len(self.description.bands)))
+    def _plan(self, shape: tuple[int, ...]) -> None:
+        if shape != self._shape:
+            self._interpreter.resize_tensor_input(self._input, shape)
             self._interpreter.allocate_tensors()
-            self._size = size
+            self._shape = shape
+
+
+def _at_once(windows: int, height: int, width: int) -> int:
+    """Return how many windows go through together: equal groups, because each other size is planned anew."""
+    most = max(1, PIXELS_AT_ONCE // (height * width))
+    return next((size for size in range(min(most, windows), 0, -1) if windows % size == 0), 1)

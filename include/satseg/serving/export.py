@@ -26,7 +26,7 @@ from satseg.storage.layout import Workspace
 from satseg.tracking.models import model_folder, resolve_model
 from satseg.tracking.runs import get_run
 
-SCHEMA = 1  # raise it when the same input gives another file
+SCHEMA = 2  # raise it when the same input gives another file
 
 
 def run(spec: ExportSpec, workspace: Workspace) -> ExportResult:

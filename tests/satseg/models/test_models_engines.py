@@ -67,6 +67,32 @@ def test_engine_agrees_with_tensorflow_on_any_size_and_batch(folders, engine, mo
 
 
 @pytest.mark.slow
+def test_upsampling_leaves_no_operation_that_xnnpack_cannot_plan(folders):
+    from ai_edge_litert.interpreter import Interpreter
+
+    from satseg.models.keras.load import load_network
+    from satseg.models.keras.upsampling import with_plannable_upsampling
+
+    network = load_network(folders["tf"])
+    pixels = np.random.default_rng(3).uniform(0, 255, (2, 96, 64, 4)).astype(np.float32)
+    assert np.array_equal(with_plannable_upsampling(network)(pixels), network(pixels))
+    interpreter = Interpreter(str(folders["litert_int8"] / "model.tflite"))
+    operations = {operation["op_name"] for operation in interpreter._get_ops_details()}
+    assert "DEPTH_TO_SPACE" in operations
+    assert not operations & {"RESIZE_NEAREST_NEIGHBOR", "SHAPE"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("windows", "at_once"), [(8, 4), (6, 3), (5, 1), (1, 1), (4, 4)])
+def test_windows_go_through_in_equal_groups(folders, windows, at_once):
+    engine = load_engine(folders["litert"], "litert")
+    pixels = np.random.default_rng(3).integers(0, 256, (windows, 256, 256, 4)).astype(np.uint8)
+    found = engine.predict(pixels)
+    assert engine._shape[0] == at_once
+    assert np.abs(found[-1] - engine.predict(pixels[-1:])[0]).max() < 1e-5
+
+
+@pytest.mark.slow
 def test_operations_left_in_float_bring_int8_nearer_to_the_original(folders):
     pixels = np.random.default_rng(3).integers(0, 256, (4, 64, 64, 4)).astype(np.uint8)
     expected = load_engine(folders["tf"], "tf").predict(pixels)
