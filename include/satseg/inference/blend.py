@@ -115,13 +115,15 @@ class _OpenRows:
         self._grid = grid
         self._sums = np.zeros((size, grid.padded_width, channels), np.float32)
         self._weights = np.outer(weighting(size), weighting(size))[..., None]
+        self._weighted = np.empty((size, size, channels), np.float32)
         # the weights are separable and the same in every strip: two vectors instead of a second accumulator
         self._row_weights = weight_sums(grid.rows, size, weighting)
         self._column_weights = weight_sums(grid.cols, size, weighting)
 
     def add(self, offset: int, probabilities: NDArray[np.float32]) -> None:
         """Add a window of the first open row of windows."""
-        self._sums[:, offset : offset + self._grid.window_px] += probabilities * self._weights
+        np.multiply(probabilities, self._weights, out=self._weighted)
+        self._sums[:, offset : offset + self._grid.window_px] += self._weighted
 
     def finish(self, strip: _Opened) -> Generator[FinishedRows]:
         """Yield the rows that end with this row of windows, if they are wanted, and make place for the next."""

@@ -34,7 +34,8 @@ def encode(probabilities: NDArray[np.float32], valid: NDArray[np.bool_], dtype: 
     levels = probabilities * np.float32(PROBABILITY_LEVELS)
     np.rint(levels, out=levels)
     np.clip(levels, 0, PROBABILITY_LEVELS, out=levels)
-    levels[~valid] = PROBABILITY_NODATA
+    if not valid.all():
+        levels[~valid] = PROBABILITY_NODATA
     return levels.astype(np.uint8)
 
 
@@ -57,7 +58,9 @@ class Maps:
         return self.parts.write(region, rows, self._encoded)
 
     def _encoded(self, rows: FinishedRows) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        ids = np.where(rows.valid, class_ids(rows.probabilities, self._threshold), 0).astype(np.uint8)
+        ids = class_ids(rows.probabilities, self._threshold)
+        if not rows.valid.all():
+            ids[~rows.valid] = 0
         # softmax models give the background first; it is what the other bands leave
         of_classes = rows.probabilities[..., -len(self._classes) :]
         return np.moveaxis(encode(of_classes, rows.valid, self.parts.dtype), -1, 0), ids
