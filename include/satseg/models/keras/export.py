@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from satseg.models.keras.load import load_network
 from satseg.models.keras.quantise import Int8Quantiser
 from satseg.models.keras.runtime import tf
-from satseg.models.keras.upsampling import with_plannable_upsampling
+from satseg.models.keras.xnnpack import for_xnnpack
 
 OPSET = 17
 
@@ -35,7 +35,7 @@ def write_onnx(folder: Path, target: Path) -> None:
 
 def converter(network: Any) -> Any:
     """Return a TFLite converter for one window of any size; the interpreter plans anew when the size changes."""
-    network = with_plannable_upsampling(network)
+    network = for_xnnpack(network)
     shape = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32, name="pixels")
     return tf.lite.TFLiteConverter.from_concrete_functions(
         [inference_function(network).get_concrete_function(shape)], network
