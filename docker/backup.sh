@@ -28,24 +28,44 @@ backup() {
   echo "$BACKUPS/$name"
 }
 
+sql() { psql --no-psqlrc --quiet --no-align --tuples-only --set ON_ERROR_STOP=1 "$@" postgres; }
+
+drop() { for database in "${DATABASES[@]}"; do dropdb --if-exists "${database}_$1"; done; }
+
+# All of them or none: a rename fails while there is a session, and lets none in before the end of the transaction. The
+# restored ones stay closed until the files are back as well.
+exchange() {
+  for database in "${DATABASES[@]}"; do
+    echo "SELECT 'ALTER DATABASE $database RENAME TO ${database}_replaced' FROM pg_database WHERE datname = '$database' \\gexec"
+    echo "ALTER DATABASE ${database}_restored RENAME TO $database;"
+    echo "ALTER DATABASE $database ALLOW_CONNECTIONS false;"
+  done | sql --single-transaction
+}
+
 restore() {
-  local folder="$BACKUPS/$1" database
+  local folder="$BACKUPS/$1" stop="nothing was changed. Stop the other services first: docker compose stop" busy
   [ -d "$folder" ] || { echo "No backup $1 in $BACKUPS. There are: $(ls "$BACKUPS")" >&2; exit 2; }
   (cd "$folder" && sha256sum --check --quiet SHA256SUMS) || { echo "$folder is damaged; nothing was changed." >&2; exit 3; }
   for database in "${DATABASES[@]}"; do
-    if [ "$(psql --no-psqlrc -Atc "SELECT count(*) FROM pg_stat_activity WHERE datname = '$database'" postgres)" != 0 ]; then
-      echo "Database $database is in use; nothing was changed. Stop the other services first: docker compose stop" >&2
-      exit 75
-    fi
+    busy="SELECT count(*) FROM pg_stat_activity WHERE datname = '$database' AND backend_type = 'client backend'"
+    [ "$(sql --command "$busy")" = 0 ] || { echo "Database $database is in use; $stop" >&2; exit 75; }
   done
+  export PGOPTIONS=--client-min-messages=warning
+  drop replaced
+  drop restored
+  trap 'drop restored' EXIT
   for database in "${DATABASES[@]}"; do
-    dropdb --if-exists "$database"
-    createdb --owner="$database" "$database"
-    psql --no-psqlrc --quiet -c "REVOKE CONNECT ON DATABASE $database FROM PUBLIC" postgres
-    pg_restore --exit-on-error --dbname="$database" "$folder/$database.dump"
+    createdb --owner="$database" "${database}_restored"
+    sql --command "REVOKE CONNECT ON DATABASE ${database}_restored FROM PUBLIC"
+    pg_restore --exit-on-error --dbname="${database}_restored" "$folder/$database.dump"
   done
+  exchange || { echo "The databases could not be exchanged; $stop" >&2; exit 75; }
+  trap 'echo "The restore is not whole; the databases stay closed. Mend the cause and run it again." >&2' EXIT
   tar --extract --file="$folder/objects.tar" --directory="$OBJECTS"
   tar --extract --file="$folder/workspace.tar" --directory="$WORKSPACE"
+  for database in "${DATABASES[@]}"; do sql --command "ALTER DATABASE $database ALLOW_CONNECTIONS true"; done
+  trap - EXIT
+  drop replaced
   echo "Restored $folder"
 }
 

@@ -1,17 +1,14 @@
 """docker/backup.sh and docker/postgres/roles.sh on a real PostgreSQL: all comes back, or nothing changes."""
 
+import contextlib
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from compose_file import ROOT
-from services import HOST, Postgres, missing
-
-SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'celery'"
-CONNECTED_WITHIN_S = 60
+from services import HOST, Postgres, missing, wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -53,11 +50,16 @@ class Site:
         (self.workspace / "patches" / "images.npy").write_bytes(b"made again")
         self.postgres = postgres
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def start(self, *words: str) -> subprocess.Popen[str]:
         places = {"BACKUPS": self.backups, "OBJECTS": self.objects, "WORKSPACE": self.workspace}
         variables = environment(self.postgres) | {name: str(path) for name, path in places.items()}
         command = ["bash", str(ROOT / "docker" / "backup.sh"), *words]
-        return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+        return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*words)
+        said = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, *said)
 
     def backup(self) -> Path:
         done = self.run()
@@ -113,21 +115,78 @@ def test_a_damaged_backup_is_refused_and_nothing_changes(site: Site) -> None:
     assert site.postgres.query("SELECT name FROM runs", "airflow") == [["v2"]]
 
 
+@contextlib.contextmanager
+def session(postgres: Postgres, name: str) -> Iterator[subprocess.Popen[str]]:
+    """Hold a session on a database, as its own role; the superuser's on `postgres`."""
+    process = subprocess.Popen(["psql", "-X", "-q", postgres.url(name)], stdin=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: sessions(postgres, name) > 0, f"a session on {name}")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        wait_for(lambda: sessions(postgres, name) == 0, f"no session on {name}")
+
+
+def sessions(postgres: Postgres, name: str) -> int:
+    """Count the sessions on a database, without the one that counts."""
+    sql = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+    return int(postgres.query(sql, "postgres")[0][0])
+
+
+def databases(postgres: Postgres) -> list[str]:
+    """Return the names of all databases."""
+    return [name for (name,) in postgres.query("SELECT datname FROM pg_database ORDER BY datname", "postgres")]
+
+
+def waits_for_a_lock(postgres: Postgres) -> bool:
+    """Whether some session waits for another's lock."""
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    return postgres.query(sql, "postgres") != [["0"]]
+
+
 def test_a_restore_into_a_database_in_use_is_refused(site: Site) -> None:
     folder = site.backup()
-    busy = subprocess.Popen(
-        ["psql", "-X", "-c", "SELECT pg_sleep(60)", site.postgres.url("celery")], stdout=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + CONNECTED_WITHIN_S
-        while site.postgres.query(SESSIONS, "postgres") == [["0"]]:
-            assert time.monotonic() < deadline, "psql is not connected"
-            time.sleep(0.1)
+    with session(site.postgres, "celery"):
         done = site.run("restore", folder.name)
-        assert done.returncode == 75 and "celery is in use" in done.stderr
-    finally:
-        busy.kill()
-        busy.wait()
+    assert done.returncode == 75 and "celery is in use" in done.stderr
+
+
+def test_a_session_that_comes_while_a_restore_is_under_way_stops_it_and_nothing_changes(site: Site) -> None:
+    folder, before = site.backup(), databases(site.postgres)
+    site.postgres.query("UPDATE runs SET name = 'v2'", "airflow")
+    with session(site.postgres, "postgres") as gate, contextlib.ExitStack() as late:
+        assert gate.stdin is not None
+        gate.stdin.write("BEGIN; LOCK TABLE pg_database IN SHARE ROW EXCLUSIVE MODE;\n")
+        gate.stdin.flush()
+        restoring = site.start("restore", folder.name)
+        # it has found no session and is about to make its databases
+        wait_for(lambda: waits_for_a_lock(site.postgres), "the restore waits")
+        late.enter_context(session(site.postgres, "mlflow"))
+        gate.stdin.write("COMMIT;\n")
+        gate.stdin.flush()
+        _, said = restoring.communicate()
+    assert restoring.returncode == 75 and "nothing was changed" in said
+    assert '"mlflow" is being accessed by other users' in said
+    assert databases(site.postgres) == before
+    assert site.postgres.query("SELECT name FROM runs", "airflow") == [["v2"]]
+    assert site.run("restore", folder.name).returncode == 0
+    assert site.postgres.query("SELECT name FROM runs", "airflow") == [["v1"]]
+
+
+def test_databases_stay_closed_until_the_files_are_back_too(site: Site) -> None:
+    folder, before = site.backup(), databases(site.postgres)
+    site.objects.rename(site.objects.with_name("away"))
+    done = site.run("restore", folder.name)
+    assert done.returncode != 0 and "run it again" in done.stderr
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        site.postgres.query("SELECT 1", "airflow")
+    assert "not currently accepting connections" in refused.value.stderr
+    site.objects.mkdir()
+    assert site.run("restore", folder.name).returncode == 0
+    assert site.postgres.query("SELECT name FROM runs", "airflow") == [["v1"]]
+    assert (site.objects / "mlflow" / "model.keras").read_bytes() == b"weights"
+    assert databases(site.postgres) == before
 
 
 def test_an_unknown_backup_is_refused_and_the_others_are_named(site: Site) -> None:
