@@ -2,6 +2,7 @@
 ARG BASE_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${BASE_IMAGE} AS packages
+WORKDIR /build
 COPY docker/requirements/mlflow.txt packages.txt
 RUN python3 -m venv /opt/mlflow && /opt/mlflow/bin/pip install --no-cache-dir --no-deps --quiet -r packages.txt
 

@@ -5,8 +5,9 @@ ARG BASE_IMAGE=python:3.11.14-slim-bookworm
 FROM ${BASE_IMAGE} AS tools
 WORKDIR /build
 COPY requirements.txt .
-RUN python3 -m venv /opt/tools && \
-    /opt/tools/bin/pip install --no-cache-dir --disable-pip-version-check $(grep -E '^(uv|setuptools)==' requirements.txt)
+RUN grep -E '^(uv|setuptools)==' requirements.txt > tools.txt && \
+    python3 -m venv /opt/tools && \
+    /opt/tools/bin/pip install --no-cache-dir --disable-pip-version-check -r tools.txt
 
 FROM tools AS packages
 ARG REQUIREMENTS=satseg
