@@ -70,11 +70,13 @@ images: ## Build the Docker images: make images [IMAGES="airflow satseg satseg-g
 coverage: $(READY) ## The inner-loop tests with line and branch coverage
 	@$(PYTEST) -m "not full and not docker and not celery" --cov --cov-report=term-missing:skip-covered --cov-report=xml
 
-lint: $(READY) ## ruff, mypy --strict, and the rules between the rooms
+lint: $(READY) ## ruff, mypy --strict, the rules between the rooms, hadolint and shellcheck
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/hadolint docker/*.Dockerfile docker/kubernetes/*.Dockerfile
+	@$(BIN)/shellcheck $$(git grep -lE '^#!.*\<(ba)?sh$$')
 
 format: $(READY) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix .

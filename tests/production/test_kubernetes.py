@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from celery_airflow import production_settings
@@ -10,6 +11,7 @@ from compose_file import ROOT
 from satseg_airflow.pools import GPU_QUEUE
 
 FOLDER = ROOT / "docker" / "kubernetes"
+OLDEST = "1.29"
 
 
 def load(name: str) -> dict[str, Any]:
@@ -51,5 +53,13 @@ def test_the_pod_asks_for_one_gpu_and_runs_without_rights() -> None:
 
 
 def test_the_pod_is_valid_kubernetes() -> None:
-    schemas = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
-    schemas.validate(load("gpu-pod.yaml"), "1.29", strict=True)
+    kubernetes_validate.validate(load("gpu-pod.yaml"), OLDEST, strict=True)
+    newest = kubernetes_validate.latest_version()
+    kubernetes_validate.validate(load("gpu-pod.yaml"), newest, strict=True)
+
+
+def test_the_check_of_the_pod_sees_a_misspelt_key() -> None:
+    pod = load("gpu-pod.yaml")
+    pod["spec"]["containers"][0]["volumeMount"] = []
+    with pytest.raises(kubernetes_validate.ValidationError, match="volumeMount"):
+        kubernetes_validate.validate(pod, OLDEST, strict=True)
