@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ pytestmark = [
     pytest.mark.skipif(bool(missing("flask_wtf")), reason=f"needs {', '.join(missing('flask_wtf'))}"),
 ]
 PASSWORD = "p" * 32
+get = partial(httpx.get, trust_env=False, timeout=60)  # the first request of a worker imports half of MLflow
 CLIENT = """
 import mlflow, pathlib, sys
 mlflow.set_experiment("test")
@@ -67,18 +69,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", trust_env=False).is_success
+        return get(f"{url}/health").is_success
     except httpx.TransportError:
         return False
 
 
 def test_without_a_login_nothing_is_shown(server: str) -> None:
     address = f"{server}/api/2.0/mlflow/experiments/search?max_results=1"
-    assert httpx.get(address, trust_env=False).status_code == httpx.codes.UNAUTHORIZED
-    wrong = httpx.get(address, auth=("satseg", "admin"), trust_env=False)
+    assert get(address).status_code == httpx.codes.UNAUTHORIZED
+    wrong = get(address, auth=("satseg", "admin"))
     assert wrong.status_code == httpx.codes.UNAUTHORIZED
-    assert httpx.get(address, auth=("satseg", PASSWORD), trust_env=False).is_success
-    default = httpx.get(address, auth=("admin", "password1234"), trust_env=False)  # what MLflow starts with by itself
+    assert get(address, auth=("satseg", PASSWORD)).is_success
+    default = get(address, auth=("admin", "password1234"))  # what MLflow starts with by itself
     assert default.status_code == httpx.codes.UNAUTHORIZED
 
 
@@ -97,5 +99,5 @@ def test_a_stage_logs_and_reads_artifacts_with_the_login_alone(server: str, tmp_
 
 
 def test_a_foreign_host_name_is_refused(server: str) -> None:
-    answer = httpx.get(f"{server}/", headers={"Host": "evil.example"}, auth=("satseg", PASSWORD), trust_env=False)
+    answer = get(f"{server}/", headers={"Host": "evil.example"}, auth=("satseg", PASSWORD))
     assert answer.status_code == httpx.codes.FORBIDDEN
