@@ -28,7 +28,7 @@ def tiny_home(folder: Path) -> Home:
     return Home(Workspace(folder / "workspace"), projects)
 
 
-def tiny_plan(home: Home) -> DemoPlan:
+def tiny_plan(home: Home, run_timeout_s: float = 600) -> DemoPlan:
     """Return the demo's plan for it; the training is as the project file says."""
     return synthetic_plan(
         home.workspace,
@@ -37,5 +37,5 @@ def tiny_plan(home: Home) -> DemoPlan:
         size_px=384,
         projects_dir=home.projects_dir,
         training={},
-        run_timeout_s=600,
+        run_timeout_s=run_timeout_s,
     )

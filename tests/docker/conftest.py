@@ -73,13 +73,20 @@ def base(engine: APIClient) -> str:
 
 
 @pytest.fixture(scope="session")
-def images(engine: APIClient, base: str) -> dict[str, str]:
-    return build(base, "satseg", "airflow")
+def stage_image(engine: APIClient, base: str) -> dict[str, str]:
+    """The image of stages alone."""
+    return build(base, "satseg")
+
+
+@pytest.fixture(scope="session")
+def images(stage_image: dict[str, str], base: str) -> dict[str, str]:
+    """The images of stages and of Airflow."""
+    return stage_image | build(base, "airflow")
 
 
 @pytest.fixture
 def stage_workspace(
-    address: str, images: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    address: str, stage_image: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Path]:
     """A workspace; the settings of this process make stages run in containers."""
     workspace = tmp_path / "workspace"
