@@ -2,8 +2,10 @@
 
 import contextlib
 import importlib.util
+import io
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +85,23 @@ class Person:
     def words(self, name: str) -> str:
         """Return the text of a panel."""
         return str(self.panel(name).inner_text())
+
+    def picture(self, path: Path, *panels: str) -> None:
+        """Save panels, or what the window shows, as a PNG of 256 colours."""
+        from PIL import Image
+
+        taken = self.page.screenshot(**({"full_page": True, "clip": self._around(panels)} if panels else {}))
+        few_colours = Image.open(io.BytesIO(taken)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        few_colours.save(path, optimize=True)
+
+    def _around(self, panels: tuple[str, ...], margin_px: int = 10) -> dict[str, float]:
+        """Return the rectangle of the page that holds panels."""
+        self.page.evaluate("() => window.scrollTo(0, 0)")
+        boxes = [self.panel(name).bounding_box() for name in panels]
+        left, top = (min(box[name] for box in boxes) - margin_px for name in ("x", "y"))
+        right = max(box["x"] + box["width"] for box in boxes) + margin_px
+        bottom = max(box["y"] + box["height"] for box in boxes) + margin_px
+        return {"x": left, "y": top, "width": right - left, "height": bottom - top}
 
     def close(self) -> None:
         """Close the browser's window."""

@@ -18,6 +18,7 @@ from satseg.errors import NotFoundError
 from satseg_ui.airflow_calls import run_page
 
 UNFINISHED = ("queued", "scheduled", "running", "deferred")
+ASKING = ("awaiting_input", "deferred", "running")
 
 
 class DagRun(BaseModel):
@@ -139,7 +140,7 @@ def waiting_answers(dag_ids: Sequence[str]) -> list[Waiting]:
         .where(
             TaskInstance.dag_id.in_(dag_ids),
             HITLDetail.responded_at.is_(None),
-            TaskInstance.state.in_(["deferred", "running"]),
+            TaskInstance.state.in_(ASKING),
         )
         .order_by(HITLDetail.created_at.desc())
     )

@@ -13,6 +13,7 @@ def products(project: str) -> dict[str, str]:
     space = workspace()
     models = versions(space, project)
     champion = next((record.ref.label for record in models if "champion" in record.aliases), None)
+    retrained = [record.ref.label for record in models if "satseg.init_from" in record.tags]
     found = {
         "ingest": (list_versions(space, project) or [None])[-1],
         "patch": latest_patch_set(space, project),
@@ -20,6 +21,7 @@ def products(project: str) -> dict[str, str]:
         "promote": champion,
         "predict": champion and _predicted(project, champion),
         "drift": (tested_nights(space, project) or [None])[-1],
+        "retrain": (retrained or [None])[-1],
     }
     return {stage: word for stage, word in found.items() if word}
 

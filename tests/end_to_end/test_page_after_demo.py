@@ -1,6 +1,7 @@
 """The page against a running Airflow after the demo: its numbers are satseg's, and what is started there happens.
 
 `SATSEG_DEMO_WORKSPACE` names the workspace of a `make demo` to work in; without it a tiny demo runs first.
+`SATSEG_PICTURES` names a folder for the pictures of docs/how-to/ui.md, which are taken on the way.
 """
 
 import json
@@ -44,6 +45,7 @@ TINY: dict[str, Any] = {
 LENIENT = {"min_iou": 0.0, "max_iou_loss": 1.0, "margin_over_all_positive": -1.0, "slices": [], "min_blocks": 2}
 MANUAL = {**LENIENT, "approval": "manual"}
 STRICT = {**MANUAL, "min_iou": 0.999}
+WITH_UNITS = {"latency_s": "latency, s", "memory_mib": "memory, MiB"}
 SETTLED_S = 6.0  # answering at once meets a race in Airflow's executor
 RUN_MS = 1_800_000
 
@@ -130,9 +132,24 @@ def _score(value: float) -> str:
     return f"{value:.3f}"
 
 
+def _picture(person: Person, name: str, *panels: str, theme: str = "light") -> None:
+    if folder := os.environ.get("SATSEG_PICTURES"):
+        person.page.emulate_media(color_scheme=theme)
+        person.picture(Path(folder) / f"page-{name}.png", *panels)
+        person.page.emulate_media(color_scheme="light")
+
+
+def _row(person: Person, panel: str, version: str) -> Any:
+    """Return the row of a version in a panel's table."""
+    name = person.page.locator("th b", has_text=re.compile(f"^{version}$"))
+    return person.panel(panel).locator("tbody tr").filter(has=name)
+
+
 def test_champion_card_shows_what_satseg_says_of_it(world: World, admin: Person) -> None:
     champion = world.satseg("models", "show", "champion")
     shown = admin.words("champion")
+    _picture(admin, "loop", "loop", "champion", "challenger", "models")
+    _picture(admin, "dark", "loop", "champion", "challenger", theme="dark")
     assert f"v{champion['version']}" in shown
     report = champion["reports"][champion["patch_set"]]
     measured = report["intervals"]["iou"]
@@ -145,19 +162,19 @@ def test_champion_card_shows_what_satseg_says_of_it(world: World, admin: Person)
     assert f"of {len(made.gates)} gates passed" in shown
     admin.panel("champion").get_by_role("button", name=re.compile("Show all .* gates")).click()
     for gate in made.gates:
-        assert gate.name.replace("_", " ") in admin.words("champion")
+        assert WITH_UNITS.get(gate.name, gate.name.replace("_", " ")) in admin.words("champion")
 
 
 def test_all_versions_stand_in_the_table(world: World, admin: Person) -> None:
     for model in world.satseg("models", "list"):
-        row = admin.panel("models").get_by_role("row").filter(has_text=re.compile(rf"^v{model['version']}\b"))
+        row = _row(admin, "models", f"v{model['version']}")
         assert _score(model["test_iou"]) in row.inner_text()
         assert (model["decision"] or "not judged") in row.inner_text()
 
 
 def test_dataset_and_patch_set_counts_are_satsegs(world: World, admin: Person) -> None:
     for version in world.satseg("datasets", "list"):
-        row = admin.panel("data").get_by_role("row").filter(has_text=re.compile(rf"^{version['version']}\b"))
+        row = _row(admin, "data", version["version"])
         numbers = re.findall(r"\d+", row.inner_text().removeprefix(version["version"]).replace(",", ""))
         assert numbers[:3] == [str(version[name]) for name in ("scenes", "labelled", "polygons")]
     folder = world.home.workspace.root / "patches" / world.name
@@ -167,6 +184,7 @@ def test_dataset_and_patch_set_counts_are_satsegs(world: World, admin: Person) -
         shown = admin.words("split-map").replace(",", "")
         assert all(str(one["windows"][split]) in shown for split in ("train", "val", "test"))
     admin.page.wait_for_selector("section#split-map canvas")
+    _picture(admin, "data", "data", "drop-zone", "split-map", "training", "runs", "history", "health")
 
 
 def test_drift_nights_and_the_alarm_are_satsegs(world: World, admin: Person) -> None:
@@ -196,6 +214,7 @@ def test_map_lies_over_the_pixels_of_its_scene(world: World, admin: Person) -> N
     loaded = "view => [...view.querySelectorAll('.tiles')].slice(0, 2).map(layer => [...layer.querySelectorAll('img')]"
     loaded += ".filter(image => image.complete && image.naturalWidth === 256).length)"
     admin.page.wait_for_function(f"() => ({loaded})(document.querySelector('.map-view')).every(count => count > 0)")
+    _picture(admin, "map-drift", "maps", "drift")
     before = view.locator(".map-scale").inner_text()
     view.focus()
     admin.page.keyboard.press("+")
@@ -267,10 +286,11 @@ def test_training_from_the_page_ends_in_a_question_that_a_person_answers_with_no
     assert "registered as challenger" in dialog.inner_text()
     dialog.get_by_label("epochs", exact=False).first.fill("1")
     dialog.get_by_label(re.compile("steps.per.epoch", re.IGNORECASE)).fill("2")
+    _picture(user, "train")
     dialog.get_by_role("button", name="Start training").click()
     dialog.wait_for(state="detached")
-    user.panel("training").get_by_text("running").first.wait_for()
-    assert "started by user" in user.words("training")
+    newest = user.panel("training").locator("p", has_text="started by user")  # drawn anew every few seconds
+    newest.get_by_text("running").wait_for()
     user.close()
 
     admin = world.person("admin")
@@ -280,12 +300,13 @@ def test_training_from_the_page_ends_in_a_question_that_a_person_answers_with_no
     version = re.search(r"Shall v(\d+) become champion", question.inner_text())
     assert version
     assert "floor" in question.inner_text()
+    _picture(admin, "question", "approvals", "loop", "champion", "challenger")
     time.sleep(SETTLED_S)
     question.get_by_role("button", name="Refuse").click()
     dialog = admin.page.locator("dialog")
     dialog.get_by_label("Reason").fill("misses <b>tin</b> roofs")
     dialog.get_by_role("button", name="Refuse").click()
-    row = admin.panel("models").get_by_role("row").filter(has_text=re.compile(rf"^v{version[1]}\b"))
+    row = _row(admin, "models", f"v{version[1]}")
     row.get_by_text("refused").wait_for(timeout=RUN_MS)
     assert "misses <b>tin</b> roofs" in row.inner_text()  # as text, not as markup
     last = world.log()[-1]
@@ -306,6 +327,7 @@ def test_promotion_from_the_page_is_refused_by_a_gate(world: World, admin: Perso
     assert (last.action, [gate.name for gate in last.gates if not gate.passed]) == ("refused", ["floor"])
     assert world.champion() == champion
     admin.panel("history").get_by_role("row").filter(has_text="too good to be true").wait_for(timeout=RUN_MS)
+    _picture(admin, "refused", "champion", "challenger", "models")
     world.rules(MANUAL)
 
 
@@ -332,6 +354,9 @@ def test_approved_promotion_and_rollback_from_the_page(world: World, admin: Pers
     assert world.champion() == before
     last = world.log()[-1]
     assert (last.action, last.who, last.reason) == ("rolled_back", "admin", "misses tin roofs")
+    admin.open(world.name)
+    _picture(admin, "rollback", "champion", "challenger", "models", theme="dark")
+    _picture(admin, "decisions", "history", "health")
 
 
 def _promote_newest(world: World, admin: Person, reason: str) -> str:

@@ -237,7 +237,7 @@ def waiting_promotion(server: Server) -> str:
     with create_session() as session:
         asked = select(TaskInstance).where(TaskInstance.run_id == run, TaskInstance.dag_id == "roads.model_promotion")
         task = next(task for task in session.scalars(asked) if task.task_id == "approval")
-        task.state = "deferred"
+        task.state = "awaiting_input"
         about = {
             "options": ["Approve", "Reject"],
             "subject": "Promote version 1?",

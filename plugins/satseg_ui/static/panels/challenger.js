@@ -29,7 +29,7 @@ async function load(context) {
   const { items } = await registered(context);
   const of = (alias) => items.find((one) => one.aliases.includes(alias)) ?? null;
   const [waiting, champion] = [of("challenger"), of("champion")];
-  const last = waiting ?? items.find((one) => one.version !== champion?.version && one.decision);
+  const last = waiting ?? items.find((one) => one.decision === "refused" && one.version !== champion?.version);
   const model = last ? await read(["projects", context.project, "models", last.version]) : null;
   return { model, champion, waiting: waiting !== null };
 }
@@ -38,7 +38,7 @@ function card(model, waiting) {
   const decided = model.decision ? h("p", null, badge(model.decision), " ", model.decided_at ? ["decided ", when(model.decided_at)] : null,
     model.decided_by ? [" by ", h("b", null, byWhom(model.decided_by))] : null) : h("p", { class: "soft" }, "Not judged yet.");
   return [
-    waiting ? null : h("p", { class: "soft" }, "No challenger is waiting. The last one:"),
+    waiting ? null : h("p", { class: "soft" }, "No challenger is waiting. The last one that was refused:"),
     h("p", { class: "model-name" }, h("b", null, versionName(model.version)), h("span", { class: "soft" }, "registered ", when(model.created_at))),
     scoreLine(model.score, model.test_iou),
     decided,

@@ -8,11 +8,12 @@ import { versionName } from "../parts/words.js";
 import { gateSummary } from "./gates.js";
 import { byWhom } from "./model_facts.js";
 
+const MOVES = ["promoted", "rolled_back"];
 const COLUMNS = [
   { title: "When", cell: (row) => when(row.time) },
   { title: "Who", cell: (row) => byWhom(row.who) },
   { title: "What", cell: (row) => badge(row.action) },
-  { title: "Version", cell: (row) => [row.from ? `${versionName(row.from)} → ` : "", versionName(row.to)] },
+  { title: "Version", cell: (row) => [row.from && MOVES.includes(row.action) ? `${versionName(row.from)} → ` : "", versionName(row.to)] },
   { title: "Gates", cell: (row) => (row.gates?.length ? gateSummary(row.gates) : "–") },
   { title: "Why", cell: (row) => h("span", { class: "clip", title: row.reason }, row.reason || "–") },
 ];

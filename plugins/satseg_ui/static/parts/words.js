@@ -80,7 +80,7 @@ const STATES = {
   success: ["good", "done"], passed: ["good", "passed"], promoted: ["good", "promoted"], ok: ["good", "ok"], healthy: ["good", "ok"],
   FINISHED: ["good", "done"], running: ["busy", "running"], RUNNING: ["busy", "running"], queued: ["busy", "waiting to start"],
   scheduled: ["busy", "waiting to start"], deferred: ["busy", "waiting"], restarting: ["busy", "restarting"],
-  up_for_retry: ["warn", "will be tried again"], waiting: ["warn", "a person has to decide"], "not enough evidence": ["warn", "not enough evidence"],
+  up_for_retry: ["warn", "will be tried again"], waiting: ["warn", "a person has to decide"], awaiting_input: ["warn", "a person has to decide"], "not enough evidence": ["warn", "not enough evidence"],
   failed: ["bad", "failed"], FAILED: ["bad", "failed"], KILLED: ["bad", "stopped"], upstream_failed: ["bad", "not reached"], bad: ["bad", "bad"],
   refused: ["bad", "refused"], rejected: ["bad", "refused"], rolled_back: ["warn", "rolled back"], registered: ["idle", "registered"],
   skipped: ["idle", "skipped"], never: ["idle", "not run yet"], unknown: ["idle", "unknown"],
