@@ -299,6 +299,7 @@ def test_training_from_the_page_ends_in_a_question_that_a_person_answers_with_no
     question.wait_for(timeout=RUN_MS)
     version = re.search(r"Shall v(\d+) become champion", question.inner_text())
     assert version
+    question.get_by_role("button", name=re.compile("Show all .* gates")).click()
     assert "floor" in question.inner_text()
     _picture(admin, "question", "approvals", "loop", "champion", "challenger")
     time.sleep(SETTLED_S)

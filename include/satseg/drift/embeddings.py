@@ -11,7 +11,7 @@ from satseg.progress import progress_bar
 from satseg.scenes.raster import open_scene
 
 PREFIX = "embedding_"
-BATCH = 16
+PIXELS_AT_ONCE = 2**20
 _MULTIPLE = 32  # of the patch's side, which the encoder halves five times
 
 
@@ -40,6 +40,7 @@ def with_embeddings(profile: pd.DataFrame, records: dict[str, SceneRecord], mode
     from satseg.models.keras.embedding import Encoder
 
     encoder = Encoder(model)
+    at_once = max(1, PIXELS_AT_ONCE // patch_px**2)
     found = np.zeros((len(profile), encoder.size), np.float32)
     checksums = profile["checksum"].to_numpy()
     places = profile[["row", "col"]].to_numpy()
@@ -47,8 +48,8 @@ def with_embeddings(profile: pd.DataFrame, records: dict[str, SceneRecord], mode
         for checksum in dict.fromkeys(checksums):
             with open_scene(records[checksum].path) as scene:
                 here = np.flatnonzero(checksums == checksum)
-                for start in range(0, here.size, BATCH):
-                    batch = here[start : start + BATCH]
+                for start in range(0, here.size, at_once):
+                    batch = here[start : start + at_once]
                     pixels = [scene.read(int(row), int(col), patch_px, patch_px) for row, col in places[batch]]
                     found[batch] = encoder.embed(np.stack(pixels))
                     advance(batch.size)

@@ -1,5 +1,7 @@
 """What a network's encoder sees in a patch: its deepest features, averaged over the patch."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 
 from satseg.models.keras.architectures import encoder_layers
 from satseg.models.keras.load import load_network
-from satseg.models.keras.runtime import keras, tf
+from satseg.models.keras.runtime import constant_weights, keras, tf
 from satseg.models.pixels import fitting_pixels, read_description
 
 
@@ -44,6 +46,21 @@ class KerasEmbeddingSegmenter:
         return probabilities.numpy(), embeddings.numpy()
 
 
+def _frozen(network: Any, bands: int) -> Callable[[Any], Any]:
+    """Return a call of a network that is compiled once per pixel type.
+
+    With weights as constants, TensorFlow folds the batch normalisation into the convolutions: a fifth less to compute.
+    """
+
+    @cache
+    def compiled(dtype: Any) -> Any:
+        call = tf.function(lambda pixels: network(tf.cast(pixels, tf.float32), training=False), autograph=False)
+        pixels = tf.TensorSpec((None, None, None, bands), dtype)
+        return constant_weights(call.get_concrete_function(pixels))
+
+    return lambda pixels: compiled(pixels.dtype)(pixels)[0]
+
+
 class Encoder:
     """The encoder of a saved model, compiled once per pixel type."""
 
@@ -55,13 +72,9 @@ class Encoder:
         """
         network = load_network(folder)
         pooled = _pooled_encoder(network)
-        self._network = keras.Model(network.input, pooled)
         self.description = read_description(folder)
         self.size = int(pooled.shape[-1])
-        self._call = tf.function(self._pooled, reduce_retracing=True, autograph=False)
-
-    def _pooled(self, pixels: Any) -> Any:
-        return self._network(tf.cast(pixels, tf.float32), training=False)
+        self._call = _frozen(keras.Model(network.input, pooled), len(self.description.bands))
 
     def embed(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Return (N, `size`) float32 for raw pixels (N, H, W, C); H and W multiples of 32.

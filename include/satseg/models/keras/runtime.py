@@ -32,6 +32,7 @@ with _native_stderr_closed(), warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import tensorflow as tf
     import tf_keras as keras
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2 as constant_weights
 
     # a GPU's memory is taken as needed: several stages may share one
     for _gpu in tf.config.list_physical_devices("GPU"):
@@ -45,7 +46,7 @@ keras.backend.experimental.enable_tf_random_generator()
 # killed process leaves there
 plain_graph = tf.autograph.experimental.do_not_convert
 
-__all__ = ["keras", "plain_graph", "segmentation_models", "tf"]
+__all__ = ["constant_weights", "keras", "plain_graph", "segmentation_models", "tf"]
 
 
 def segmentation_models() -> Any:
