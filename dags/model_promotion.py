@@ -9,7 +9,7 @@ action → rollback, when the form says so, makes the previous champion champion
 """
 
 from satseg_airflow import dag_params
-from satseg_airflow.approval import answered_by, approval_task, reason
+from satseg_airflow.approval import GATES_ASKED, answered_by, approval_task, reason
 from satseg_airflow.assets import assets_of
 from satseg_airflow.defaults import project_dag
 from satseg_airflow.operators.publish import PublishOperator
@@ -20,7 +20,8 @@ from satseg_airflow.tasks import param, result_of, stage_task
 for project in projects():
     assets = assets_of(project.name)
     with project_dag(project, "model_promotion", __doc__, schedule=[assets.challenger], params=dag_params.promotion()):
-        gates = stage_task(project, "promote", ["{{ chosen_version('version') }}", "--check"], task_id="gates")
+        check = ["{{ chosen_version('version') }}", "--check", "--approved-by", GATES_ASKED, "--reason", param("reason")]
+        gates = stage_task(project, "promote", check, task_id="gates")
         version = result_of("gates", "version")
         promote = stage_task(project, "promote", [version, *answered_by(project), "--reason", reason(project)])
         if project.promotion.approval != "auto":

@@ -75,6 +75,8 @@ def test_version_that_passes_is_promoted_by_the_gates_and_published(ran) -> None
 
 @pytest.mark.slow
 def test_refused_version_is_neither_promoted_nor_published(ran) -> None:
+    check = next(words for words in ran[1] if words[:2] == ["promote", "3"] and "--check" in words)
+    assert (option(check, "--approved-by"), option(check, "--reason")) == ("gates, asked by dag_test", "better")
     states = ran[0]["roads.model_promotion bad"]
     assert {task for task, state in states.items() if state == "success"} == {"action"}
     assert set(states.values()) == {"success", "skipped"}

@@ -326,6 +326,7 @@ def test_promotion_from_the_page_is_refused_by_a_gate(world: World, admin: Perso
         time.sleep(2)
     last = world.log()[-1]
     assert (last.action, [gate.name for gate in last.gates if not gate.passed]) == ("refused", ["floor"])
+    assert last.who == "gates, asked by admin"
     assert world.champion() == champion
     admin.panel("history").get_by_role("row").filter(has_text="too good to be true").wait_for(timeout=RUN_MS)
     _picture(admin, "refused", "champion", "challenger", "models")
