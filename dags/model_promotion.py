@@ -20,7 +20,8 @@ from satseg_airflow.tasks import param, result_of, stage_task
 for project in projects():
     assets = assets_of(project.name)
     with project_dag(project, "model_promotion", __doc__, schedule=[assets.challenger], params=dag_params.promotion()):
-        check = ["{{ chosen_version('version') }}", "--check", "--approved-by", GATES_ASKED, "--reason", param("reason")]
+        asks = ["--approved-by", GATES_ASKED, "--reason", param("reason")]
+        check = ["{{ chosen_version('version') }}", "--check", *asks]
         gates = stage_task(project, "promote", check, task_id="gates")
         version = result_of("gates", "version")
         promote = stage_task(project, "promote", [version, *answered_by(project), "--reason", reason(project)])

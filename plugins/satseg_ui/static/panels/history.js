@@ -14,7 +14,7 @@ const COLUMNS = [
   { title: "Who", cell: (row) => byWhom(row.who) },
   { title: "What", cell: (row) => badge(row.action) },
   { title: "Version", cell: (row) => [row.from && MOVES.includes(row.action) ? `${versionName(row.from)} → ` : "", versionName(row.to)] },
-  { title: "Gates", cell: (row) => (row.gates?.length ? gateSummary(row.gates) : "–") },
+  { title: "Gates", cell: (row) => (row.gates?.length ? gateSummary(row.gates).replace(" gates", "") : "–") },
   { title: "Why", cell: (row) => h("span", { class: "clip", title: row.reason }, row.reason || "–") },
 ];
 
