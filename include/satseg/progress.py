@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol, TypeVar
 
 from rich.console import Console
@@ -22,8 +22,9 @@ class Advance(Protocol):
 
 
 def say(message: str) -> None:
-    """Print one line for people on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """Print one line for people on stderr; a thread goes on where nobody listens any more."""
+    with suppress(ValueError, BrokenPipeError):  # closed, or its reader has gone
+        print(message, file=sys.stderr, flush=True)
 
 
 @contextmanager

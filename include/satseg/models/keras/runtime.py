@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -16,6 +17,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 @contextmanager
 def _native_stderr_closed() -> Iterator[None]:
     # TensorFlow's C++ part greets before it has read TF_CPP_MIN_LOG_LEVEL, and calls a missing GPU an error
+    if threading.current_thread() is not threading.main_thread():  # stderr is the whole process's: others may write now
+        yield
+        return
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
