@@ -64,7 +64,9 @@ def test_disturbed_at_any_moment_and_run_again_all_is_as_undisturbed(undisturbed
     # signal, or already on its way out
     codes = [code for code, _ in ends]
     assert all(code in {0, wanted, -signal.SIGINT} for code, wanted in zip(codes, expected, strict=True)), codes
-    assert any(code != 0 for code in codes)
+    if not any(codes):  # the undisturbed one had met a machine several times as busy
+        ends.append(disturb(undisturbed, tmp_path / "sooner", 0.1, signal.SIGKILL))
+    assert any(code != 0 for code, _ in ends)
     assert not any("Traceback" in said for _, said in ends)
 
 
