@@ -49,6 +49,11 @@ class TrainingConfig(Section):
     tversky_alpha: float = Field(0.3, ge=0, le=1, description="Tversky loss: weight of false positives.")
     tversky_beta: float = Field(0.7, ge=0, le=1, description="Tversky loss: weight of false negatives.")
     gradient_clip_norm: float | None = Field(None, gt=0, description="Largest norm of all gradients together.")
+    weight_averaging: Fraction = Field(
+        0.2,
+        description="What is validated and kept is the mean of the weights over about this part of the steps so far; "
+        "0: the last step's weights.",
+    )
     precision: Precision = Field(
         "auto", description="Number format of the network; auto: half precision where a GPU gains from it."
     )

@@ -153,7 +153,35 @@ def test_half_precision_learns_resumes_exactly_and_is_saved_as_float32(patch_set
     pixels = np.array(patch_set.images(2)[:2])
     assert np.array_equal(saved.predict(pixels), subject.segmenter(description(patch_set)).predict(pixels))
     assert {layer.compute_dtype for layer in saved.network.layers} == {"float32"}
-    assert saved.predict(pixels) == pytest.approx(np.asarray(subject.network(pixels.astype(np.float32))), abs=0.02)
+    assert saved.predict(pixels) == pytest.approx(np.asarray(subject.average(pixels.astype(np.float32))), abs=0.02)
+
+
+def test_what_is_validated_and_kept_is_the_mean_of_the_last_part_of_the_steps(patch_set):
+    subject, weights = learner(patch_set, weight_averaging=0.25), []
+    for batch in subject.batches(1):
+        subject.step(batch, 1e-2)
+        weights.append(subject.network.get_weights())
+    assert len(weights) == 5
+    # Shamir and Zhang 2013: step t counts with (n + 1)/(t + n), here n = 3; of the first step all
+    expected = weights[0]
+    for step, new in enumerate(weights, start=1):
+        expected = [old + 4 / (step + 3) * (array - old) for old, array in zip(expected, new, strict=True)]
+    kept = [subject.weights()[name] for name in sorted(subject.weights())]
+    assert all(found == pytest.approx(array, rel=1e-4, abs=1e-6) for found, array in zip(kept, expected, strict=True))
+    assert not all(np.array_equal(*pair) for pair in zip(kept, weights[-1], strict=True))
+    average = subject.validate().loss
+    subject.restore(subject.state() | {name.replace("w", "a"): array for name, array in _last(subject).items()})
+    assert subject.validate().loss != average
+
+
+def _last(subject):
+    return {f"w{place:05d}": array for place, array in enumerate(subject.network.get_weights())}
+
+
+def test_without_averaging_the_last_weights_are_kept(patch_set):
+    subject = learner(patch_set, weight_averaging=0.0)
+    train(subject, 1)
+    assert same(subject.weights(), _last(subject))
 
 
 def test_a_float16_step_whose_gradients_overflow_is_left_out_and_counted(patch_set):

@@ -33,7 +33,12 @@ class Validation(NamedTuple):
 
 
 class KerasLearner:
-    """Network, optimiser and data of one training."""
+    """Network, optimiser and data of one training.
+
+    Attributes:
+        network: what learns.
+        average: the same with weights averaged over the last steps: what is validated, kept and saved.
+    """
 
     def __init__(
         self,
@@ -72,9 +77,10 @@ class KerasLearner:
         with self._device.strategy.scope(), out_of_memory_explained(config, self._size_px):
             self.network = network if self._device.plain else copy_network(network, self._device.precision)
             self._updates = Updates(self.network, self._loss, config, self._size_px, self._device)
-        self._encoder_learns = True
+        self.average = self._updates.average
         window = (None, self._size_px, self._size_px)
         batch = (tf.TensorSpec((*window, patch_set.channels), tf.float32), tf.TensorSpec(window, tf.uint8))
+        self._encoder_learns = True
         self._val_step = tf.function(self._measure, input_signature=batch, autograph=False)
 
     def _count_draws(self, draws: int) -> int:
@@ -95,7 +101,7 @@ class KerasLearner:
         return WindowReader(patch_set, windows, cache_mib)
 
     def _measure(self, images: Any, masks: Any) -> tuple[Any, Any]:
-        probabilities = self.network(images, training=False)
+        probabilities = self.average(images, training=False)
         return self._loss(masks, probabilities), batch_confusion(masks, probabilities)
 
     @property
@@ -140,7 +146,7 @@ class KerasLearner:
             return self._updates.run(images, masks, learning_rate)
 
     def validate(self) -> Validation:
-        """Measure the whole val split."""
+        """Measure the averaged weights on the whole val split."""
         losses, windows, confusion = 0.0, 0, np.zeros((), np.int64)
         with out_of_memory_explained(self.config, self._size_px):
             for images, masks in validation_batches(self._val, self.config.batch_size):
@@ -151,33 +157,43 @@ class KerasLearner:
         return Validation(losses / windows, confusion)
 
     def weights(self) -> Arrays:
-        """Return the network's weights by place."""
-        return {f"w{place:05d}": array for place, array in enumerate(self.network.get_weights())}
+        """Return the averaged weights by place: what was validated, and what becomes the model."""
+        return _numbered("w", self.average.get_weights())
 
     def set_weights(self, weights: Mapping[str, NDArray[Any]]) -> None:
-        """Set what `weights` returned."""
-        self.network.set_weights([weights[name] for name in sorted(weights) if name.startswith("w")])
+        """Set what `weights` returned; what learns stays as it is."""
+        self.average.set_weights(_in_order("w", weights))
 
     def state(self) -> Arrays:
-        """Return weights and optimiser state."""
-        return self.weights() | self._updates.state()
+        """Return the weights that learn, their average and the optimiser's state."""
+        average = _numbered("a", self.average.get_weights())
+        return _numbered("w", self.network.get_weights()) | average | self._updates.state()
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Set what `state` returned."""
-        self.set_weights(state)
+        self.network.set_weights(_in_order("w", state))
+        self.average.set_weights(_in_order("a", state))
         self._updates.restore(state)
 
     def _exported(self) -> Any:
-        return self.network if self._device.plain and self._encoder_learns else copy_network(self.network)
+        return self.average if self._device.plain else copy_network(self.average)
 
     def segmenter(self, description: ModelDescription) -> KerasSegmenter:
-        """Return the network as it is now, to predict with in float32."""
+        """Return the averaged network as it is now, to predict with in float32."""
         return KerasSegmenter(self._exported(), description)
 
     def save(self, folder: Path, description: ModelDescription) -> None:
         """Write model.keras (float32, without optimiser) and, last, model.json into an existing folder."""
         self._exported().save(folder / MODEL_FILE)
         write_json(folder / DESCRIPTION_FILE, description.model_dump(mode="json"))
+
+
+def _numbered(letter: str, arrays: Sequence[NDArray[Any]]) -> Arrays:
+    return {f"{letter}{place:05d}": array for place, array in enumerate(arrays)}
+
+
+def _in_order(letter: str, arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    return [arrays[name] for name in sorted(arrays) if name.startswith(letter)]
 
 
 def _check_bands(network: Any, patch_set: PatchSet) -> None:
