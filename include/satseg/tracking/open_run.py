@@ -53,13 +53,14 @@ class Run:
 
         patiently(send, patience_s)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log one value per name at a step."""
+    def log_metrics(self, metrics: Mapping[str, float], step: int, measured_at: datetime | None = None) -> None:
+        """Log one value per name at a step; the same values of the same time (default: now) again change nothing."""
         from mlflow.entities import Metric
 
-        now = int(datetime.now(UTC).timestamp() * 1000)
+        time = int((measured_at or datetime.now(UTC)).timestamp() * 1000)
+        points = [Metric(name, value, time, step) for name, value in metrics.items()]
         with translated_errors(self._uri):
-            self._client.log_batch(self.id, metrics=[Metric(name, value, now, step) for name, value in metrics.items()])
+            self._client.log_batch(self.id, metrics=points)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set or replace tags."""

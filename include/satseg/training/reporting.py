@@ -3,6 +3,7 @@
 import platform
 import time
 from contextlib import suppress
+from datetime import datetime
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +71,8 @@ class EpochLog:
 
     def _send(self) -> None:
         for record in self._progress.history[self._progress.logged :]:
-            self._tracked.log_metrics(_metrics(record), record.epoch)
+            # with the time of the epoch: a killed process may have sent it already
+            self._tracked.log_metrics(_metrics(record), record.epoch, datetime.fromisoformat(record.time))
             self._progress.logged = record.epoch
 
 
@@ -90,7 +92,8 @@ def log_outcome(plan: Plan, learner: "KerasLearner", folder: RunFolder, progress
     def send() -> None:
         for name in ("learning_curve.png", "samples.png"):
             tracked.log_file(model / name)
-        tracked.log_metrics({"best_epoch": best.epoch, "best_val_iou": best.val_iou}, best.epoch)
+        found = {"best_epoch": best.epoch, "best_val_iou": best.val_iou}
+        tracked.log_metrics(found, best.epoch, datetime.fromisoformat(best.time))
         tracked.log_model_files(model, plan.description().model_dump(mode="json"), example[None])
 
     patiently(send)

@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -117,3 +118,17 @@ def test_every_value_of_a_metric_is_kept_in_order(tracked):
     history = runs.metric_history(tracked, run.id, ["val_iou", "never"])
     assert [(point.step, point.value) for point in history["val_iou"]] == [(1, 0.1), (2, 0.3), (3, 0.2)]
     assert history["never"] == []
+
+
+def test_a_value_that_is_sent_again_is_kept_once(tracked):
+    measured_at = datetime(2026, 11, 23, 10, tzinfo=UTC)
+    with runs.tracked_run(tracked, "p", name="twice", tags={}, params={}) as run:
+        run.log_metrics({"val_iou": 0.1, "loss": 0.7}, 1, measured_at)
+        run.log_metrics({"val_iou": 0.1, "loss": 0.7}, 1, measured_at)
+        run.log_metrics({"val_iou": 0.1}, 2, measured_at)  # an epoch may be as good as the last
+    history = runs.metric_history(tracked, run.id, ["val_iou", "loss"])
+    assert [(point.step, point.value, point.time) for point in history["val_iou"]] == [
+        (1, 0.1, measured_at),
+        (2, 0.1, measured_at),
+    ]
+    assert len(history["loss"]) == 1

@@ -12,19 +12,21 @@ class Tracked:
         self.now, self.seconds, self.tries = 1000.0, seconds, 0
         monkeypatch.setattr("satseg.training.reporting.time.monotonic", lambda: self.now)
         self.away, self.error = False, TemporaryError("MLflow does not answer.")
-        self.metrics = {}
+        self.metrics, self.times = {}, {}
 
-    def log_metrics(self, metrics, step):
+    def log_metrics(self, metrics, step, measured_at):
         self.tries += 1
         self.now += self.seconds
         if self.away:
             raise self.error
         self.metrics[step] = metrics
+        self.times[step] = measured_at.isoformat()
 
 
 def epoch(number):
     return EpochRecord(
-        epoch=number, epochs=9, loss=0.5, val_loss=0.4, val_iou=0.3, val_dice=0.46, lr=1e-3, seconds=2.0, time="",
+        epoch=number, epochs=9, loss=0.5, val_loss=0.4, val_iou=0.3, val_dice=0.46, lr=1e-3, seconds=2.0,
+        time=f"2026-11-23T10:0{number % 10}:00+00:00",
         scores={"val_recall": 0.5},
     )  # fmt: skip
 
@@ -42,6 +44,7 @@ def test_epochs_wait_while_mlflow_is_away_and_are_sent_once_it_is_back(capsys, m
         "loss": 0.5, "val_loss": 0.4, "val_iou": 0.3, "val_dice": 0.46, "lr": 1e-3, "epoch_seconds": 2.0,
         "val_recall": 0.5,
     }  # fmt: skip
+    assert tracked.times == {number: epoch(number).time for number in (1, 2, 3, 4)}  # not the time of sending
     assert "Training goes on; 2 epochs wait to be logged." in capsys.readouterr().err
 
 

@@ -21,7 +21,7 @@ from satseg.errors import BadDataError, ConfigurationError, NotFoundError, Train
 from satseg.stages import TrainSpec
 from satseg.storage.layout import Workspace
 from satseg.tracking.models import create_version, model_folder, resolve_model, set_alias
-from satseg.tracking.runs import find_runs, get_run
+from satseg.tracking.runs import find_runs, get_run, metric_history
 from satseg.training.interrupted import interrupted_training
 from satseg.training.run_folder import RunFolder
 from satseg.training.train import run
@@ -120,6 +120,8 @@ def test_kill_9_in_the_second_epoch_then_resume_gives_one_finished_run(killed_an
     (record,) = find_runs(workspace, "tiny", {"satseg.resumed": "true"})
     assert record.status == "FINISHED"
     assert record.metrics["best_val_iou"] == pytest.approx(result.val_iou)
+    for name, points in metric_history(workspace, left.id, ["loss", "val_iou", "val_recall", "epoch_seconds"]).items():
+        assert [point.step for point in points] == [1, 2], name  # the killed process had sent the first
     folder = workspace.run(record.tags["satseg.run_key"])
     assert [json.loads(line)["epoch"] for line in (folder / "epochs.jsonl").read_text().splitlines()] == [1, 2]
     assert sorted(path.name for path in folder.iterdir()) == ["epochs.jsonl", "result.json"]
@@ -349,7 +351,7 @@ def test_a_training_outlives_mlflow_and_what_it_could_not_log_is_sent_by_the_nex
             f"http://127.0.0.1:{port}/api/2.0/mlflow/metrics/get-history",
             params={"run_id": result["run_id"], "metric_key": "val_iou"},
         ).json()
-        assert sorted({metric["step"] for metric in history["metrics"]}) == [1, 2, 3]
+        assert sorted(metric["step"] for metric in history["metrics"]) == [1, 2, 3]
     finally:
         stop_group(server)
 
