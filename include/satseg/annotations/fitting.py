@@ -2,6 +2,7 @@
 
 import difflib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from satseg.annotations.labels import Area, Geometries, LabelFile, RawLabel, SceneFrame
+from satseg.annotations.labels import Area, Geometries, LabelFile, SceneFrame
 from satseg.annotations.placing import Carrier, carrier, ground_box, moved, pixel_of
 from satseg.annotations.repair import repaired
 from satseg.annotations.table import AnnotationTable, LabelledPolygon
@@ -67,6 +68,7 @@ def fit_labels(
     *,
     shared: bool = False,
     line_buffer: float | None = None,
+    class_names: Mapping[str, str] | None = None,
 ) -> tuple[AnnotationTable, FitReport]:
     """Bring labels into a scene's coordinates and keep what is usable.
 
@@ -77,6 +79,7 @@ def fit_labels(
         classes: the project's classes; ids count from 1.
         shared: the file serves more than this scene, so that labels elsewhere are expected.
         line_buffer: metres (pixels without a CRS) to each side by which lines become areas.
+        class_names: names in the file that mean a class called otherwise.
 
     Returns:
         The table (scene coordinates) and the report.
@@ -96,7 +99,8 @@ def fit_labels(
             f"{labels.path.name}: none of its {_polygons(report.outside)} lies in the scene "
             f"(coordinates taken as {_coordinates(labels, scene)}); give the right file, or the right CRS in it"
         )
-    found = (_classified(area, labels.labels[number], classes, report) for number, area in areas.items())
+    meant = class_names or {}
+    found = (_classified(area, labels.labels[number].name, classes, meant, report) for number, area in areas.items())
     table = AnnotationTable(tuple(polygon for polygon in found if polygon is not None))
     report.polygons = len(table)
     return table, report
@@ -160,8 +164,10 @@ def _in_scene(placed: _Placed, outline: Area, report: FitReport, shared: bool) -
     return found
 
 
-def _classified(area: Area, label: RawLabel, classes: tuple[str, ...], report: FitReport) -> LabelledPolygon | None:
-    name = label.name
+def _classified(
+    area: Area, name: str | None, classes: tuple[str, ...], meant: Mapping[str, str], report: FitReport
+) -> LabelledPolygon | None:
+    name = meant.get(name, name) if name is not None else None
     if name is None and len(classes) == 1:
         report.unnamed += 1
         name = classes[0]

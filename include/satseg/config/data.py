@@ -74,6 +74,11 @@ class AnnotationConfig(Section):
         False, description="Quarantine a scene with a polygon of an unknown class instead of dropping it."
     )
     class_property: str = Field("class", description="Property or column of vector files that holds the class name.")
+    class_names: dict[str, str] = Field(
+        {},
+        description="Names in label files that mean a class called otherwise here, like {Flat Roof: flat_roof}; "
+        "several may mean the same.",
+    )
     layer: str | None = Field(
         None, description="Layer of GeoPackages; null takes the only one with areas, or the one called like the file."
     )

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from satseg.config.evaluation import EvaluationConfig
 from satseg.config.operation import DriftConfig, InferenceConfig, PromotionConfig, ScheduleConfig
 from satseg.config.patches import PatchConfig
 from satseg.config.search import SearchConfig, check_space
-from satseg.config.section import Name, Section
+from satseg.config.section import NAME_PATTERN, Name, Section
 from satseg.config.selection import SelectionConfig
 from satseg.config.training import RetrainingConfig, TrainingConfig
 from satseg.errors import ConfigurationError, NotFoundError
@@ -55,6 +56,12 @@ class ProjectConfig(Section):
             raise ValueError("classes must be distinct and not contain 'background' (it is class 0 by itself)")
         if len(self.classes) > 254:
             raise ValueError("at most 254 classes fit into uint8 masks")
+        for name, meant in self.annotations.class_names.items():
+            if meant not in self.classes:
+                raise ValueError(
+                    f"annotations.class_names: '{name}' means '{meant}', which is not one of classes "
+                    f"({', '.join(self.classes)})"
+                )
         check_space(self.search.space, {"training": self.training, "retraining": self.retraining})
         if len(set(self.bands)) != len(self.bands) or len(self.bands) > 16:
             raise ValueError("bands must be distinct, and at most 16")
@@ -93,6 +100,13 @@ def _shown(value: Any) -> str:
     return "" if isinstance(value, dict) else f" (value {value!r})"
 
 
+def _name_rule(wrong: str, of_class: bool) -> str:
+    near = re.sub(r"[^a-z0-9]+", "_", wrong.lower()).strip("_")
+    example = f", like {near}" if wrong.isascii() and re.fullmatch(NAME_PATTERN, near) else ""
+    labels = "; annotations.class_names says which names in label files mean it" if of_class else ""
+    return f"a letter a-z, then at most 62 of a-z, 0-9, - and _{example}{labels}"
+
+
 def _explain(error: ValidationError) -> str:
     lines = []
     for entry in error.errors():
@@ -104,6 +118,14 @@ def _explain(error: ValidationError) -> str:
             lines.append(f"{where}: unknown key; {hint}")
         elif entry["type"] == "missing":
             lines.append(f"{where}: this key is required.")
+        elif entry.get("ctx", {}).get("pattern") == NAME_PATTERN:
+            lines.append(
+                f"{where}: {_name_rule(entry['input'], entry['loc'][0] == 'classes')}{_shown(entry['input'])}."
+            )
+        elif entry["type"] == "tuple_type":
+            lines.append(f"{where}: write a list, like [{entry['input']}]{_shown(entry['input'])}.")
+        elif entry["type"] == "too_short" and entry["input"] and not entry["ctx"]["actual_length"]:
+            continue  # what is wrong with each of its items has been said
         elif not entry["loc"]:  # a rule over several keys names them itself
             lines.append(f"{entry['msg'].removeprefix('Value error, ')}.")
         else:

@@ -195,6 +195,7 @@ class Preparation:
             self._project.classes,
             shared=found.kind == "mask" or (folder and not found.of_one_image),
             line_buffer=labels.how.line_buffer,
+            class_names=labels.how.class_names,
         )
         used |= report.used
         if self._project.annotations.strict and report.unknown:

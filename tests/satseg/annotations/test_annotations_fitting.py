@@ -89,6 +89,16 @@ def test_an_unknown_class_is_dropped_counted_and_named_with_the_nearest():
     assert "known classes: building, road" in other.warnings(CLASSES)[0]
 
 
+def test_a_name_of_the_file_may_mean_a_class_called_otherwise():
+    meant = {"Flat Roof": "building", "house": "building"}
+    for name in ("Flat Roof", "house", "building"):
+        table, report = fit_labels(drawn(box(0, 0, 5, 5), name=name), frame(PIXELS), CLASSES, class_names=meant)
+        assert [(polygon.class_id, polygon.class_name) for polygon in table.polygons] == [(1, "building")]
+        assert not report.warnings(CLASSES)
+    _, other = fit_labels(drawn(box(0, 0, 5, 5), name="flat roof"), frame(PIXELS), CLASSES, class_names=meant)
+    assert other.unknown == {"flat roof": 1}
+
+
 def test_polygons_without_a_class_take_the_only_one():
     table, report = fit_labels(drawn(box(0, 0, 5, 5), name=None), frame(PIXELS), ("building",))
     assert (len(table), report.unnamed) == (1, 1)

@@ -31,7 +31,19 @@ def test_minimal_project_gets_defaults():
         (MINIMAL + "schedule: {drift: '61 2 * * *'}\n", "(value '61 2 * * *')"),
         (MINIMAL + "patches: {seed: 1}\npatches: {size_px: 64}\n", "key 'patches' stands twice (line 3 and line 4)"),
         ("name: roads\n", "classes: this key is required"),
-        ("name: Roads 1\nclasses: [road]\n", "name: String should match pattern"),
+        (
+            "name: Roads 1\nclasses: [road]\n",
+            "name: a letter a-z, then at most 62 of a-z, 0-9, - and _, like roads_1 (",
+        ),
+        ("name: roads\nclasses: [Flat Roof]\n", "classes.0: a letter a-z"),
+        ("name: roads\nclasses: [Flat Roof]\n", "like flat_roof; annotations.class_names says"),
+        ("name: roads\nclasses: [Dächer]\n", "- and _; annotations.class_names says"),
+        ("name: roads\nclasses: road\n", "classes: write a list, like [road] (value 'road')"),
+        ("name: roads\nclasses: []\n", "classes: Tuple should have at least 1 item"),
+        (
+            MINIMAL + "annotations: {class_names: {Path: track}}\n",
+            "'Path' means 'track', which is not one of classes (r",
+        ),
         ("name: roads\nclasses: [road, road]\n", "distinct"),
         ("name: roads\nclasses: [background]\n", "class 0"),
         ("- a\n- b\n", "must be a mapping"),
@@ -43,6 +55,12 @@ def test_wrong_project_file_says_what_and_how_to_mend(text, expected):
         parse_project(text, "roads.yaml")
     assert expected in str(error.value)
     assert "roads.yaml" in str(error.value)
+
+
+def test_a_wrong_class_is_one_error():
+    with pytest.raises(ConfigurationError) as error:
+        parse_project("name: roads\nclasses: [flat roof]\n", "roads.yaml")
+    assert "at least 1 item" not in str(error.value)
 
 
 def test_overrides_change_nested_keys():

@@ -215,6 +215,17 @@ def test_mask_values_and_lines_of_the_project_file(workspace, ingest, project, t
         ingest(tmp_path / "d", what=wrong)
 
 
+def test_classes_are_called_otherwise_in_label_files(workspace, ingest, project, tmp_path):
+    renamed = [(DRAWN[0][0], "Flat Roof"), (DRAWN[1][0], "Tar Road")]
+    write_scene(tmp_path / "d" / "labelme.tif", seed=0)
+    write_scene(tmp_path / "d" / "geojson.tif", seed=1)
+    labelme(tmp_path / "d" / "labelme.json", renamed)
+    geojson(tmp_path / "d" / "geojson.geojson", renamed, "EPSG:32636", grid(1))
+    names = AnnotationConfig(class_names={"Flat Roof": "building", "Tar Road": "road"}, strict=True)
+    assert not ingest(tmp_path / "d", what=project.model_copy(update={"annotations": names})).quarantined
+    assert all(np.array_equal(masks(workspace)[form], truth(DRAWN)) for form in ("labelme", "geojson"))
+
+
 def test_the_command_says_what_became_of_the_labels(workspace, tmp_path):
     """In a process of its own, with a project file, as the how-to shows it."""
     write_scene(tmp_path / "d" / "labelme.tif", seed=0)
