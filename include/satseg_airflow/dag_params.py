@@ -9,6 +9,8 @@ from satseg.config.training import TrainingConfig
 
 Form = dict[str, Param]
 NEWEST = "Empty: the newest."
+# JSON schema's date-time is not checked without a package that nothing else needs
+TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?$"
 BACKBONES = (
     "efficientnetb0", "efficientnetb1", "efficientnetb2", "efficientnetb3", "efficientnetb4",
     "mobilenet", "mobilenetv2", "resnet18", "resnet34", "resnet50", "resnet101",
@@ -22,6 +24,10 @@ def _optional_text(title: str, description: str, **schema: Any) -> Param:
 
 def _version(title: str, description: str) -> Param:
     return _optional_text(title, f"{description} {NEWEST}", pattern="^v?[0-9]+$")
+
+
+def _time(title: str, description: str) -> Param:
+    return _optional_text(title, description, format="date-time", pattern=TIME_PATTERN)
 
 
 def ingestion(project: ProjectConfig) -> Form:
@@ -182,14 +188,14 @@ def inference() -> Form:
 
 def drift() -> Form:
     """Form of drift_detection; the nightly schedule fills night and times by itself."""
-    moment = "Scenes ingested from this time on" + " (UTC). Scheduled runs take the night's."
+    moment = "Scenes ingested from this time on, like 2026-03-31T02:00:00Z. Scheduled runs take the night's."
     return {
         "night": _optional_text("Night", "Date the report is kept under. Empty: today (UTC).", format="date"),
         "dataset_version": _optional_text(
             "Dataset version", "Test the scenes this version added or changed, instead of a time.", pattern="^v?[0-9]+$"
         ),
-        "since": _optional_text("Since", moment, format="date-time"),
-        "until": _optional_text("Until", moment.replace("from this time on", "before this time"), format="date-time"),
+        "since": _time("Since", moment),
+        "until": _time("Until", moment.replace("from this time on", "before this time")),
         "replace": Param(
             False,
             type="boolean",

@@ -1,12 +1,17 @@
 """Which night a run is about, and how scenes are dealt out to mapped tasks."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import ParamValidationError
 from airflow.utils.types import DagRunType
 
+from satseg.cli.app import main
+from satseg.config.settings import settings
+from satseg_airflow.dag_params import drift
 from satseg_airflow.nights import ingested_since, ingested_until, night
 from satseg_airflow.tasks import MOST_MAPPED_TASKS, grouped
 
@@ -51,3 +56,22 @@ def test_groups_hold_every_scene_once_and_are_never_too_many(count: int, size: i
     dealt = grouped(scenes, size)
     assert [scene for group in dealt for scene in group] == scenes
     assert len(dealt) == groups <= MOST_MAPPED_TASKS
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-03-31", "2026-03-31T02:00", "2026-03-31T02:00:00Z", "2026-03-31T02:00:00.123Z", START.isoformat()]
+)
+def test_a_time_that_the_form_takes_is_one_that_the_command_takes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], time: str
+) -> None:
+    monkeypatch.setenv("SATSEG_WORKSPACE", str(tmp_path))
+    settings.cache_clear()
+    assert drift()["since"].resolve(time) == time
+    assert main(["datasets", "scenes", "--since", time, "--until", time]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("field", ["since", "until", "night"])
+@pytest.mark.parametrize("wrong", ["hello", "31.03.2026"])
+def test_the_form_refuses_what_is_no_time(field: str, wrong: str) -> None:
+    with pytest.raises(ParamValidationError, match=f"'{wrong}'"):
+        drift()[field].resolve(wrong)

@@ -25,7 +25,6 @@ from satseg.errors import InterruptedRunError, SatsegError
 from satseg.stages import IngestSpec, ListScenesSpec
 
 VersionArgument = Annotated[str | None, typer.Argument(metavar="VERSION", help="Like v3; default: the newest.")]
-TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"]
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +38,16 @@ def register(app: typer.Typer) -> None:
     group.command("push")(push)
     group.command("scenes")(scenes)
     app.add_typer(group)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"'{text}' is no time ({error}). Write a date like 2026-03-31, or a time like 2026-03-31T02:00 (UTC) or "
+            "2026-03-31T02:00+03:00."
+        ) from error
 
 
 def _given_path(text: str) -> Path:
@@ -210,8 +219,12 @@ def scenes(  # noqa: PLR0917 - options of a command
     version: Annotated[
         str | None, typer.Option("--dataset-version", metavar="vN", help="Only what this version added or changed.")
     ] = None,
-    since: Annotated[datetime | None, typer.Option(formats=TIMES, help="Ingested at or after this time (UTC).")] = None,
-    until: Annotated[datetime | None, typer.Option(formats=TIMES, help="Ingested before this time (UTC).")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(parser=_moment, metavar="TIME", help="Ingested at or after this time (UTC).")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(parser=_moment, metavar="TIME", help="Ingested before this time (UTC).")
+    ] = None,
     not_predicted_by: Annotated[
         str | None, typer.Option("--not-predicted-by", metavar="vN", help="Leave out what this model has predicted.")
     ] = None,

@@ -76,6 +76,15 @@ def test_wrong_option_is_a_usage_error(capsys):
     assert "nonsense" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("wrong", ["hello", "2026-13-01", "31.03.2026", ""])
+def test_a_wrong_time_is_named_with_the_form_it_must_have(capsys, wrong):
+    assert app.main(["datasets", "scenes", "--since", wrong]) == 2
+    said = capsys.readouterr().err
+    assert "--since" in said
+    assert f"'{wrong}' is no time" in said
+    assert "2026-03-31T02:00+03:00" in said
+
+
 def test_the_version_is_printed(capsys):
     assert app.main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("satseg 0.")
