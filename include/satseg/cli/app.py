@@ -129,7 +129,8 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="satseg",
         help="Turn satellite, aerial and drone scenes into maps that stay right.\n\n"
-        "`--debug` with any command prints the traceback of an error.",
+        "`--debug` with any command prints the traceback of an error.\n\n"
+        "Examples: `satseg ingest ~/scenes -p buildings` · `satseg patch -p buildings` · `satseg train -p buildings`",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

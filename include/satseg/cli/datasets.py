@@ -30,7 +30,12 @@ VersionArgument = Annotated[str | None, typer.Argument(metavar="VERSION", help="
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
     app.command("ingest")(ingest)
-    group = typer.Typer(name="datasets", help="Look at dataset versions and what is in them.", no_args_is_help=True)
+    group = typer.Typer(
+        name="datasets",
+        help="Look at dataset versions and what is in them.\n\n"
+        "Examples: `satseg datasets list -p buildings` · `satseg datasets diff v1 v2`",
+        no_args_is_help=True,
+    )
     group.command("list")(list_versions)
     group.command("show")(show)
     group.command("diff")(diff)

@@ -35,7 +35,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
     drift = typer.Typer(
         name="drift",
-        help="Watch whether new scenes still look like the champion's training data.",
+        help="Watch whether new scenes still look like the champion's training data.\n\n"
+        "Examples: `satseg drift test --night 2026-03-31` · `satseg drift show`",
         no_args_is_help=True,
     )
     drift.command("profile")(profile)

@@ -32,7 +32,12 @@ def register(app: typer.Typer) -> None:
     app.command("register")(register_run)
     app.command("promote")(promote)
     app.command("rollback")(rollback)
-    models = typer.Typer(name="models", help="Look at the versions of the registered model.", no_args_is_help=True)
+    models = typer.Typer(
+        name="models",
+        help="Look at the versions of the registered model.\n\n"
+        "Examples: `satseg models list` · `satseg models compare champion challenger`",
+        no_args_is_help=True,
+    )
     models.command("list")(list_versions)
     models.command("show")(show)
     models.command("compare")(compare)
