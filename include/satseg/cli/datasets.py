@@ -1,6 +1,7 @@
-"""Commands of the datasets room: `ingest` and `datasets list|show|diff|checkout|push|scenes`."""
+"""Commands of the datasets room: `ingest` and `datasets list|show|diff|checkout|push|scenes|remove`."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,8 +22,9 @@ from satseg.cli.app import (
     project_and_workspace,
     run_stage,
 )
-from satseg.errors import InterruptedRunError, SatsegError
-from satseg.stages import IngestSpec, ListScenesSpec
+from satseg.errors import ConfigurationError, ExitCode, InterruptedRunError, SatsegError
+from satseg.progress import say
+from satseg.stages import IngestSpec, ListScenesSpec, RemoveScenesSpec
 
 VersionArgument = Annotated[str | None, typer.Argument(metavar="VERSION", help="Like v3; default: the newest.")]
 
@@ -42,6 +44,7 @@ def register(app: typer.Typer) -> None:
     group.command("checkout")(checkout)
     group.command("push")(push)
     group.command("scenes")(scenes)
+    group.command("remove")(remove)
     app.add_typer(group)
 
 
@@ -253,6 +256,42 @@ def scenes(  # noqa: PLR0917 - options of a command
     if not as_json:
         for scene in found.scenes:
             print(scene)
+
+
+def remove(  # noqa: PLR0917 - options of a command
+    scene: Annotated[list[str], typer.Argument(metavar="SCENE...", help="Ids, as `satseg datasets show` lists them.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the version.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    project: ProjectOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    result: ResultOption = None,
+) -> None:
+    """Make a dataset version without some scenes; older versions keep them.
+
+    What was made from older versions stays: patch sets, models, maps; `satseg lineage SCENE` names it. The next
+    `satseg patch` goes without the scenes, and their ground keeps its split. Ingesting a scene again brings it back.
+    Exit code 4: you said no.
+
+    Example:
+        satseg datasets remove ggaba_b --reason "the owner took it back" -p buildings
+    """
+    from satseg.datasets import removal
+
+    what, workspace = project_and_workspace(project, overrides)
+    if not yes and not _agreed(f"Make a version of {what.name} without {', '.join(scene)}?"):
+        say("Nothing was removed.")
+        raise typer.Exit(ExitCode.DECIDED_AGAINST)
+    run_stage(removal.run, RemoveScenesSpec(project=what, scenes=scene, reason=reason), workspace, as_json, result)
+
+
+def _agreed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigurationError("Nobody is there to be asked; give --yes.")
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        return False
 
 
 def _polygons(change: Any) -> str:

@@ -118,6 +118,16 @@ def read_items(repository: GitRepository, project_name: str, commit: str) -> dic
     return dict(sorted((item["id"], item) for item in items))
 
 
+def last_with(repository: GitRepository, project_name: str, scene: str) -> tuple[Tag, Tag | None] | None:
+    """Return the newest version that has a scene and the one that no longer has it; None if no version ever had it."""
+    after = None
+    for tag in reversed(repository.tags(project_name)):
+        if f"{project_name}/items/{scene}.json" in repository.files(tag.commit, f"{project_name}/items"):
+            return tag, after
+        after = tag
+    return None
+
+
 def content_of(item: dict[str, Any]) -> tuple[str, str | None]:
     """Return what makes a scene differ: checksums of its pixels and of its annotations."""
     properties = item["properties"]

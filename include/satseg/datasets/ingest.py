@@ -50,7 +50,7 @@ def run(spec: IngestSpec, workspace: Workspace) -> IngestResult:
             f"{spec.source} holds the workspace {workspace.root}, whose own files are no new scenes. Give the "
             "folder of the scenes alone."
         )
-    with _alone(workspace, spec.project.name):
+    with alone(workspace, spec.project.name):
         return _Ingest(spec, workspace).run()
 
 
@@ -60,7 +60,8 @@ def time_of_ingest() -> datetime:
 
 
 @contextmanager
-def _alone(workspace: Workspace, project: str) -> Iterator[None]:
+def alone(workspace: Workspace, project: str) -> Iterator[None]:
+    """Hold off whatever else makes versions of a project."""
     lock, what = workspace.lock(f"ingest-{project}"), f"Ingest of project '{project}'"
     with ExitStack() as held:
         try:

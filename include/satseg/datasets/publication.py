@@ -19,8 +19,8 @@ from satseg.storage.layout import Workspace
 class Change:
     """What the next version holds.
 
-    `items` and `collection` are complete; `cogs` and `tables` hold the staged files of scenes that are new or changed.
-    `when` is the time the version gets; None = now.
+    `items` and `collection` are complete; `cogs` and `tables` hold the staged files of scenes that are new or changed;
+    `removed` names the scenes that are no longer among the items. `when` is the time the version gets; None = now.
     """
 
     items: dict[str, dict[str, Any]]
@@ -28,6 +28,7 @@ class Change:
     cogs: dict[str, Path] = field(default_factory=dict)
     tables: dict[str, Path] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
     when: datetime | None = None
 
 
@@ -68,6 +69,9 @@ def publish(workspace: Workspace, project: str, change: Change, message: str) ->
         place.mkdir(parents=True, exist_ok=True)
         remove_stale_temps(place)
     _put_files(workspace, project, change, repository.head() or "")
+    for scene in change.removed:
+        for gone in (scenes / f"{scene}.tif", annotations / f"{scene}.geojson", folder / "items" / f"{scene}.json"):
+            gone.unlink(missing_ok=True)
     for scene in change.changed:
         write_json(folder / "items" / f"{scene}.json", change.items[scene])
     write_json(folder / "collection.json", change.collection)

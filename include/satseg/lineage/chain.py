@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from satseg.datasets.catalog import find_tag, read_items
+from satseg.datasets.catalog import last_with, read_items
 from satseg.datasets.repository import GitRepository
 from satseg.inference.item import PredictionRecord
 from satseg.lineage import links
@@ -102,7 +102,12 @@ def _behind_patch_set(
 
 def _scene(workspace: Workspace, project: str, scene: str, verifier: Verifier) -> list[Node]:
     repository = GitRepository(workspace.data)
-    tag = find_tag(repository, project, None)
+    found = last_with(repository, project, scene)
+    assert found is not None  # the target was found
+    tag, without = found
     item = read_items(repository, project, tag.commit)[scene]
     dataset = links.dataset_nodes(workspace, project, tag.name, verifier)[0]
-    return [links.scene_node(workspace, project, item, verifier, newest=True), dataset]
+    node = links.scene_node(workspace, project, item, verifier, newest=without is None)
+    if without is not None:
+        node = node.model_copy(update={"facts": node.facts | {"removed_by": f"dataset version {without.name}"}})
+    return [node, dataset]

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from satseg.datasets.catalog import find_tag, list_versions, read_items
+from satseg.datasets.catalog import find_tag, last_with, list_versions, read_items
 from satseg.datasets.repository import GitRepository
 from satseg.errors import NotFoundError
 from satseg.inference.item import ITEM_FILE, read_record
@@ -77,7 +77,7 @@ def _by_kind(workspace: Workspace, project: str, kind: Kind, name: str) -> Targe
     if kind == "patch_set":
         usable = re.fullmatch(r"[A-Za-z0-9_-]+", name) is not None
         return Target(kind, name) if usable and is_complete(workspace, project, name) else None
-    return Target(kind, name) if name in _scene_ids(workspace, project) else None
+    return Target(kind, name) if last_with(GitRepository(workspace.data), project, name) is not None else None
 
 
 def _is_tag(name: str) -> bool:

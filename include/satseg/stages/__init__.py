@@ -1,7 +1,16 @@
 """The stages as data: names, what each takes (spec), what it gives (result), and which want a GPU."""
 
 from satseg.stages.base import Result, Spec
-from satseg.stages.data import IngestResult, IngestSpec, ListScenesResult, ListScenesSpec, PatchResult, PatchSpec
+from satseg.stages.data import (
+    IngestResult,
+    IngestSpec,
+    ListScenesResult,
+    ListScenesSpec,
+    PatchResult,
+    PatchSpec,
+    RemoveScenesResult,
+    RemoveScenesSpec,
+)
 from satseg.stages.drift import (
     BeforeAfter,
     ConceptResult,
@@ -79,6 +88,8 @@ __all__ = [
     "PromoteSpec",
     "RegisterSpec",
     "RegistryResult",
+    "RemoveScenesResult",
+    "RemoveScenesSpec",
     "ReproduceResult",
     "ReproduceSpec",
     "Result",

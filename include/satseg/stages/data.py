@@ -29,6 +29,21 @@ class IngestResult(Result):
     quarantined: dict[str, list[str]] = Field({}, description="Scene or file name to its reasons.")
 
 
+class RemoveScenesSpec(Spec):
+    """Make a dataset version without some scenes."""
+
+    scenes: list[str] = Field(min_length=1, description="Their ids.")
+    reason: str = Field("", description="Why; stands in the version's tag.")
+
+
+class RemoveScenesResult(Result):
+    """The version without the scenes."""
+
+    dataset_version: str
+    changed: bool = Field(description="Whether this call made that version.")
+    removed: list[str] = Field(description="Scenes that this call took out, sorted.")
+
+
 class ListScenesSpec(Spec):
     """List scenes of the dataset by version or time of ingest."""
 
