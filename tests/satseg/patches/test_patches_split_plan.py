@@ -51,6 +51,20 @@ def test_the_same_ground_photographed_again_keeps_its_split(versions: Versions, 
     assert new == old
 
 
+def test_ground_of_a_scene_that_was_taken_out_keeps_its_split(versions: Versions, workspace: Workspace) -> None:
+    roofs = scattered(60, 320, 320)
+    other = SceneSpec("c", 320, 320, offset_px=(5000, 0), polygons=roofs)
+    versions.add(SceneSpec("a", 320, 320, polygons=roofs), other)
+    versions.add(other)
+    versions.add(other, SceneSpec("b", 320, 320, offset_px=(10, 10), polygons=roofs))
+    project = small_project()
+    plans = [make_plan(project, workspace, version, may_extend=True)[0] for version in ("v1", "v2", "v3")]
+    first, without, again = (splits_of(plan) for plan in plans)
+    assert not any(name.startswith("a/") for name in {**without, **again})
+    old = {name.removeprefix("a/"): split for name, split in first.items() if name.startswith("a/")}
+    assert {name.removeprefix("b/"): split for name, split in again.items() if name.startswith("b/")} == old
+
+
 def test_two_photographs_of_one_place_in_the_first_version_agree(versions: Versions, workspace: Workspace) -> None:
     roofs = scattered(60, 320, 320)
     versions.add(SceneSpec("a", 320, 320, polygons=roofs), SceneSpec("b", 320, 320, polygons=roofs, seed=9))
