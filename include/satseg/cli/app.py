@@ -38,6 +38,9 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
 ResultOption = Annotated[Path | None, typer.Option("--result", metavar="FILE", help="Also write that object to FILE.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Do again what a content hash says is done.")]
+OnlyScenesOption = Annotated[
+    list[str] | None, typer.Option("--scene", metavar="ID", help="Only this scene; repeatable.")
+]
 
 
 def _version(wanted: bool) -> None:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from satseg.cli.app import (
     JsonOption,
+    OnlyScenesOption,
     ProjectOption,
     ResultOption,
     SetOption,
@@ -29,6 +30,7 @@ from satseg.stages import (
 )
 
 NightOption = Annotated[str, typer.Option("--night", metavar="YYYY-MM-DD", help="The night.")]
+DriftNightOption = Annotated[str | None, typer.Option("--night", metavar="YYYY-MM-DD", help="Night of the drift.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -79,9 +81,7 @@ def profile(  # noqa: PLR0917 - options of a command
 
 def test(  # noqa: PLR0917 - options of a command
     night: NightOption,
-    scene: Annotated[
-        list[str] | None, typer.Option("--scene", metavar="ID", help="Test only these scenes; repeatable.")
-    ] = None,
+    scene: OnlyScenesOption = None,
     may_be_empty: Annotated[
         bool, typer.Option("--may-be-empty", help="Without any profile, record a night without new scenes.")
     ] = False,
@@ -125,9 +125,7 @@ def report(
 
 
 def concept(
-    scene: Annotated[
-        list[str] | None, typer.Option("--scene", metavar="ID", help="Only these scenes; repeatable.")
-    ] = None,
+    scene: OnlyScenesOption = None,
     project: ProjectOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -147,7 +145,7 @@ def concept(
 
 
 def labels(
-    night: Annotated[str | None, typer.Option("--night", metavar="YYYY-MM-DD", help="Night of the drift.")] = None,
+    night: DriftNightOption = None,
     project: ProjectOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -170,7 +168,7 @@ def evidence(  # noqa: PLR0917 - options of a command
     run: Annotated[str, typer.Argument(metavar="RUN", help="The retrained run.")],
     champion: Annotated[str, typer.Option("--champion", metavar="RUN", help="Run or version it was trained from.")],
     patch_set: Annotated[str, typer.Option("--patch-set", metavar="ID", help="Patch set both were measured on.")],
-    night: Annotated[str | None, typer.Option("--night", metavar="YYYY-MM-DD", help="Night of the drift.")] = None,
+    night: DriftNightOption = None,
     project: ProjectOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -208,7 +206,7 @@ def status(
 
 def episode(  # noqa: PLR0917 - options of a command
     action: Annotated[str, typer.Option("--action", metavar="open|close", help="What to do.")],
-    night: Annotated[str | None, typer.Option("--night", metavar="YYYY-MM-DD", help="The episode's night.")] = None,
+    night: DriftNightOption = None,
     reason: Annotated[str, typer.Option("--reason", help="Why, for people who read the history.")] = "",
     project: ProjectOption = None,
     overrides: SetOption = None,

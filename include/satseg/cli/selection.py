@@ -7,6 +7,7 @@ import typer
 from satseg.cli.app import (
     ForceOption,
     JsonOption,
+    OnlyScenesOption,
     ProjectOption,
     ResultOption,
     SetOption,
@@ -28,7 +29,7 @@ def select(  # noqa: PLR0917 - Typer's parameters are keywords
         str | None,
         typer.Option(metavar="NAME", help="Bring the checked windows of a selection to the drop zone instead."),
     ] = None,
-    scene: Annotated[list[str] | None, typer.Option("--scene", metavar="ID", help="Only this one; repeatable.")] = None,
+    scene: OnlyScenesOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the selection; default: a hash of its content.")] = None,
     model: Annotated[str, typer.Option(help="Alias, version number, run id or models:/ URI.")] = "champion",
     project: ProjectOption = None,
