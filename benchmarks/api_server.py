@@ -97,11 +97,9 @@ def _wait(server: ApiServer, log: Path) -> None:
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
             break
-        try:
+        with suppress(httpx.TransportError):
             if httpx.get(f"{server.url}/api/v2/version", timeout=5, trust_env=False).is_success:
                 return
-        except httpx.TransportError:
-            pass
         time.sleep(0.5)
     raise SystemExit(f"The API server did not come up:\n{log.read_text(errors='replace')[-3000:]}")
 
