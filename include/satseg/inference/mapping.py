@@ -21,7 +21,7 @@ from satseg.inference.maps import Maps, decode
 from satseg.inference.overlay import draw_overlay
 from satseg.inference.parts import PART_ROWS, Layout, Parts, plan_layout
 from satseg.inference.polygon_files import write_formats
-from satseg.inference.polygons import Identity, PolygonTotals, polygon_features, polygon_rules, write_geojson
+from satseg.inference.polygons import Identity, PolygonTotals, map_objects, polygon_rules, write_geojson
 from satseg.inference.sources import ReadPlan, SceneInput
 from satseg.inference.symmetries import with_symmetries
 from satseg.inference.windows import Region, Strip, WindowGrid, plan_windows, read_ahead, read_strips
@@ -124,7 +124,7 @@ class SceneMapper:
         identity = Identity(self._job.scene.id, self._model.label, about.classes)
         strips = self._maps.strips(wait_for)
         groups = find_groups(strips, rules.least_pixels, grouped=len(about.classes) > 1, decode=decode)
-        return write_geojson(geojson, polygon_features(groups, ground, rules, identity), grid)
+        return write_geojson(geojson, map_objects(groups, ground, rules, identity), grid)
 
     def _predict(self, rows: range, on_part: Callable[[Region], None]) -> None:
         area = max(1, len(rows) * self.layout.width)

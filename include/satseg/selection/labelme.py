@@ -10,14 +10,13 @@ import numpy as np
 import rasterio
 from affine import Affine
 from PIL import Image
-from shapely.geometry import shape
 
 from satseg.config.project import ProjectConfig
 from satseg.datasets.names import window_scene
 from satseg.inference.components import find_groups
 from satseg.inference.ground import Ground
 from satseg.inference.overlay import stretched
-from satseg.inference.polygons import Identity, polygon_features, polygon_rules
+from satseg.inference.polygons import Identity, MapObject, map_objects, polygon_rules
 from satseg.inference.sources import ReadPlan, SceneInput
 from satseg.models.interface import ModelDescription, class_ids
 from satseg.scenes.grid import Grid
@@ -102,19 +101,19 @@ def _shapes(seen: Seen, project: ProjectConfig, description: ModelDescription) -
     rules = polygon_rules(project.inference, ground, description.gsd_m, description.classes)
     groups = find_groups([(0, ids, of_classes)], rules.least_pixels, grouped=len(description.classes) > 1)
     identity = Identity(seen.place.scene, "", description.classes)
-    features = list(polygon_features(groups, ground, rules, identity))
-    features.sort(key=lambda feature: -feature["properties"]["area_px"])  # LabelMe lets the later of two win
-    return [_labelme_shape(feature) for feature in features]
+    objects = list(map_objects(groups, ground, rules, identity))
+    objects.sort(key=lambda found: -found.properties["area_px"])  # LabelMe lets the later of two win
+    return [_labelme_shape(found) for found in objects]
 
 
-def _labelme_shape(feature: dict[str, Any]) -> dict[str, Any]:
+def _labelme_shape(found: MapObject) -> dict[str, Any]:
     """Return a polygon without its holes, which LabelMe does not know."""
-    ring = list(shape(feature["geometry"]).exterior.coords)[:-1]
+    ring = list(found.polygon.exterior.coords)[:-1]
     return {
-        "label": feature["properties"]["class"],
+        "label": found.properties["class"],
         "points": [[_tenth(x), _tenth(y)] for x, y in ring],
         "group_id": None,
-        "description": f"confidence {feature['properties']['confidence']:.2f}",
+        "description": f"confidence {found.properties['confidence']:.2f}",
         "shape_type": "polygon",
         "flags": {},
     }

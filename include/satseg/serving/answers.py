@@ -16,7 +16,7 @@ from satseg.config.operation import InferenceConfig
 from satseg.inference.components import find_groups
 from satseg.inference.ground import Ground
 from satseg.inference.palette import class_colour, colour_table
-from satseg.inference.polygons import Identity, polygon_features, polygon_rules, write_geojson
+from satseg.inference.polygons import Identity, map_objects, polygon_rules, write_geojson
 from satseg.scenes.grid import Grid
 from satseg.serving.problems import NotAcceptableError
 
@@ -118,7 +118,7 @@ def _write_polygons(path: Path, found: Segmentation, config: InferenceConfig) ->
     identity = Identity("image", found.model, found.classes)
     strip = (0, found.ids, found.probabilities)
     groups = find_groups([strip], rules.least_pixels, grouped=len(found.classes) > 1)
-    write_geojson(path, polygon_features(groups, ground, rules, identity), found.grid)
+    write_geojson(path, map_objects(groups, ground, rules, identity), found.grid)
 
 
 def problem_json(status: int, title: str, detail: str, request_id: str) -> bytes:

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 from shapely.affinity import rotate
-from shapely.geometry import Polygon, box, shape
+from shapely.geometry import Polygon, box
 
 from satseg.config.operation import InferenceConfig
 from satseg.errors import ConfigurationError
 from satseg.inference.components import find_groups
 from satseg.inference.ground import Ground
-from satseg.inference.polygons import Identity, PolygonRules, polygon_features, polygon_rules
+from satseg.inference.polygons import Identity, MapObject, PolygonRules, map_objects, polygon_rules
 from satseg.inference.squaring import main_direction, squared
 from satseg.scenes.grid import Grid
 
@@ -24,17 +24,17 @@ PIXELS = Ground(Grid(100, 100, Affine.identity(), None))
 
 def features(
     classes: NDArray[np.uint8], rules: PolygonRules, strip: int = 16, names: tuple[str, ...] = ("a", "b", "c")
-) -> list[dict]:
+) -> list[MapObject]:
     probabilities = np.ones((*classes.shape, len(names)), np.float32)
     strips = (
         (top, classes[top : top + strip], probabilities[top : top + strip]) for top in range(0, len(classes), strip)
     )
     groups = find_groups(strips, rules.least_pixels, grouped=len(names) > 1)
-    return list(polygon_features(groups, PIXELS, rules, Identity("s", "v1", names)))
+    return list(map_objects(groups, PIXELS, rules, Identity("s", "v1", names)))
 
 
-def geometry(features: list[dict]) -> list[Polygon]:
-    return [shape(feature["geometry"]) for feature in features]
+def geometry(features: list[MapObject]) -> list[Polygon]:
+    return [feature.polygon for feature in features]
 
 
 @settings(max_examples=15, deadline=None)
@@ -123,7 +123,7 @@ def test_only_the_named_classes_are_squared() -> None:
     classes |= rasterize([turned], out_shape=(100, 100), dtype="uint8")
     classes |= rasterize([shapely.affinity.translate(turned, 45, 45)], out_shape=(100, 100), dtype="uint8") * 2
     rules = polygon_rules(InferenceConfig(square_classes=("roof",)), PIXELS, 1.0, ("road", "roof"))
-    found = {f["properties"]["class"]: shape(f["geometry"]) for f in features(classes, rules, names=("road", "roof"))}
+    found = {f.properties["class"]: f.polygon for f in features(classes, rules, names=("road", "roof"))}
     assert len(found["roof"].exterior.coords) == 5 < len(found["road"].exterior.coords)
 
 
