@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from satseg.inference.blend import FinishedRows
 from satseg.inference.palette import colour_table
-from satseg.inference.parts import MapAbout, Parts
+from satseg.inference.parts import PROBABILITY_NODATA, MapAbout, Parts
 from satseg.inference.windows import Region
 from satseg.models.interface import class_ids
 from satseg.scenes.cog import copy_to_cog
@@ -17,7 +17,6 @@ from satseg.scenes.grid import Grid
 from satseg.scenes.layers import open_virtual
 
 PROBABILITY_LEVELS = 254
-PROBABILITY_NODATA = 255
 _STRIP_PIXELS = 4_000_000
 _STRIP_ROWS = 64
 _FAST = 1  # a tenth larger than level 6, in a third of the time
@@ -87,15 +86,15 @@ class Maps:
         about = MapAbout(
             bands=self._classes,
             tags=tags,
-            nodata=PROBABILITY_NODATA if scaled else np.nan,
+            nodata=self.parts.nodata,
             scale=1 / PROBABILITY_LEVELS if scaled else None,
         )
         with open_virtual(self.parts.mosaic("probability", self._grid, about)) as mosaic:
-            copy_to_cog(mosaic, target, level=_FAST)
+            copy_to_cog(mosaic, target, None, _FAST)
 
     def write_classes(self, target: Path, tags: dict[str, str]) -> None:
         """Make the Cloud-Optimized GeoTIFF of the classes, with overviews, colours and `tags`."""
         names = {f"class_{number}": name for number, name in enumerate(("background", *self._classes))}
         about = MapAbout(bands=("class",), tags={**tags, **names}, colours=colour_table(len(self._classes)))
         with open_virtual(self.parts.mosaic("classes", self._grid, about)) as mosaic:
-            copy_to_cog(mosaic, target, "mode", level=_FAST)
+            copy_to_cog(mosaic, target, None, _FAST)

@@ -1,4 +1,8 @@
-"""The finished rectangles of a map on disk: what a killed run goes on from and what several workers share."""
+"""The finished rectangles of a map on disk: what a killed run goes on from and what several workers share.
+
+The file of a part is twice as high as a part: below its pixels stand those of its overviews, each half as high as the
+one before.
+"""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
@@ -11,12 +15,15 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from satseg.inference.blend import FinishedRows
+from satseg.inference.overviews import halved_mean, halved_mode, levels
 from satseg.inference.windows import Region, WindowGrid
 from satseg.scenes.grid import Grid
 from satseg.scenes.raster import gdal_environment
 from satseg.storage.atomic import replacing_file
 
 PART_ROWS = 512
+MOST_OVERVIEWS = 9  # a part has a row in the last one
+PROBABILITY_NODATA = 255  # of uint8
 BAND_ROWS = 16_384
 PANEL_BYTES = 64 * 2**20
 LEAST_WINDOWS = 16  # across a panel; the one or two at its border are predicted twice
@@ -68,10 +75,12 @@ class Parts:
 
     def __init__(self, folder: Path, layout: Layout, bands: int, dtype: str) -> None:
         self.folder, self.layout, self._bands, self.dtype = folder, layout, bands, dtype
+        self.nodata = float(PROBABILITY_NODATA) if dtype == "uint8" else np.nan
+        self.overviews = levels(layout.height, layout.width, MOST_OVERVIEWS)
 
     def file(self, kind: Kind, part: Region) -> Path:
         """Return the path of a part."""
-        return self.folder / f"{kind}-{part.top}-{part.left}.tif"
+        return self.folder / f"{kind}-{part.top}-{part.left}-with-overviews.tif"
 
     def finished(self, part: Region) -> bool:
         """Return whether a part is there."""
@@ -122,15 +131,19 @@ class Parts:
         profile: dict[str, Any] = {"driver": "GTiff", "compress": "zstd", "zstd_level": 1, "interleave": "band"} | TILE
         if kind == "probability" and self.dtype == "float16":
             profile["nbits"] = 16
-        count, height, width = pixels.shape
+        size = {"count": len(pixels), "height": 2 * PART_ROWS, "width": part.right - part.left}
         with (
             gdal_environment(),
             replacing_file(self.file(kind, part)) as temp,
-            rasterio.open(
-                temp, "w", count=count, height=height, width=width, dtype=pixels.dtype.name, **profile
-            ) as dataset,
+            rasterio.open(temp, "w", dtype=pixels.dtype.name, sparse_ok=True, **size, **profile) as dataset,
         ):
-            dataset.write(pixels)
+            for level in range(self.overviews + 1):
+                if level:
+                    pixels = np.stack([self._halved(kind, band) for band in pixels])
+                dataset.write(pixels, window=Window(0, _first_row(level), pixels.shape[2], pixels.shape[1]))
+
+    def _halved(self, kind: Kind, band: NDArray[Any]) -> NDArray[Any]:
+        return halved_mode(band) if kind == "classes" else halved_mean(band, self.nodata)
 
     def read(self, kind: Kind, top: int, bottom: int) -> NDArray[Any]:
         """Return finished rows of the whole width: (bands, rows, W)."""
@@ -146,14 +159,19 @@ class Parts:
                     pixels[:, low - top : high - top, part.left : part.right] = dataset.read(window=window)
         return pixels
 
-    def mosaic(self, kind: Kind, grid: Grid, about: "MapAbout") -> str:
-        """Return all parts side by side as the XML of a GDAL virtual raster."""
-        root = ET.Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
-        if grid.crs is not None:
+    def mosaic(self, kind: Kind, grid: Grid, about: "MapAbout", level: int = 0) -> str:
+        """Return all parts side by side as the XML of a GDAL virtual raster with overviews, or one overview of it."""
+        root = ET.Element(
+            "VRTDataset",
+            rasterXSize=str(_halved_size(grid.width, level)),
+            rasterYSize=str(_halved_size(grid.height, level)),
+        )
+        if grid.crs is not None and not level:
             ET.SubElement(root, "SRS").text = grid.crs
             ET.SubElement(root, "GeoTransform").text = ", ".join(map(repr, grid.transform.to_gdal()))
         _metadata(root, about.tags)
         gdal_type = "Byte" if kind == "classes" or self.dtype == "uint8" else "Float32"
+        overviews = [] if level else [self.mosaic(kind, grid, about, n) for n in range(1, self.overviews + 1)]
         for number, name in enumerate(about.bands, start=1):
             band = ET.SubElement(
                 root, "VRTRasterBand", dataType=gdal_type, band=str(number), blockXSize="512", blockYSize="512"
@@ -161,9 +179,22 @@ class Parts:
             _describe(band, name, about)
             if kind == "probability" and self.dtype == "float16":
                 _metadata(band, {"NBITS": "16"}, domain="IMAGE_STRUCTURE")
+            for overview in overviews:
+                element = ET.SubElement(band, "Overview")
+                ET.SubElement(element, "SourceFilename", relativeToVRT="0").text = overview
+                ET.SubElement(element, "SourceBand").text = str(number)
             for part in self.layout.parts():
-                _add_part(band, self.file(kind, part), number, part)
+                _add_part(band, self.file(kind, part), number, part, level)
         return ET.tostring(root, encoding="unicode")
+
+
+def _halved_size(length: int, times: int) -> int:
+    return -(-length >> times)  # rounded up
+
+
+def _first_row(level: int) -> int:
+    """Return where an overview begins in the file of a part; 0 are the pixels themselves."""
+    return 2 * PART_ROWS - (2 * PART_ROWS >> level)
 
 
 class MapAbout(NamedTuple):
@@ -198,10 +229,11 @@ def _describe(band: ET.Element, name: str, about: MapAbout) -> None:
             ET.SubElement(table, "Entry", dict(zip(("c1", "c2", "c3", "c4"), rgba, strict=True)))
 
 
-def _add_part(band: ET.Element, file: Path, number: int, part: Region) -> None:
+def _add_part(band: ET.Element, file: Path, number: int, part: Region, level: int) -> None:
     source = ET.SubElement(band, "SimpleSource")
     ET.SubElement(source, "SourceFilename", relativeToVRT="0").text = str(file.resolve())
     ET.SubElement(source, "SourceBand").text = str(number)
-    width, height = str(part.right - part.left), str(part.bottom - part.top)
-    ET.SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=width, ySize=height)
-    ET.SubElement(source, "DstRect", xOff=str(part.left), yOff=str(part.top), xSize=width, ySize=height)
+    width, height = (str(_halved_size(length, level)) for length in (part.right - part.left, part.bottom - part.top))
+    ET.SubElement(source, "SrcRect", xOff="0", yOff=str(_first_row(level)), xSize=width, ySize=height)
+    left, top = str(part.left >> level), str(part.top >> level)
+    ET.SubElement(source, "DstRect", xOff=left, yOff=top, xSize=width, ySize=height)

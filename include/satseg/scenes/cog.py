@@ -24,16 +24,16 @@ FULL_DISK_BYTES = 64 * 2**20
 Rgba = tuple[int, int, int, int]
 
 
-def creation_options(dtype: str, overview_resampling: str = "average") -> dict[str, str]:
-    """Return the options of GDAL's COG driver for pixels of a type."""
+def creation_options(dtype: str, overview_resampling: str | None = "average") -> dict[str, str]:
+    """Return the options of GDAL's COG driver for pixels of a type; None takes the overviews the source has."""
     # predictor 3 exists for 16, 32 and 64 bit floats only, predictor 2 for whole numbers
     predictor = "FLOATING_POINT" if np.issubdtype(np.dtype(dtype), np.floating) else "STANDARD"
     return {
         "COMPRESS": "DEFLATE",
         "PREDICTOR": predictor,
         "BLOCKSIZE": str(BLOCK_PX),
-        "OVERVIEWS": "IGNORE_EXISTING",
-        "OVERVIEW_RESAMPLING": overview_resampling.upper(),
+        "OVERVIEWS": "IGNORE_EXISTING" if overview_resampling else "FORCE_USE_EXISTING",
+        "OVERVIEW_RESAMPLING": (overview_resampling or "nearest").upper(),
         "BIGTIFF": "IF_SAFER",
         "NUM_THREADS": str(raster.GDAL_THREADS),
     }
@@ -96,10 +96,16 @@ def to_cog(
             raise BadDataError(f"{source} cannot be written as a Cloud-Optimized GeoTIFF ({error}).") from error
 
 
-def copy_to_cog(dataset: Any, target: Path, overview_resampling: str = "average", level: int | None = None) -> None:
+def copy_to_cog(
+    dataset: Any, target: Path, overview_resampling: str | None = "average", level: int | None = None
+) -> None:
     """Write an open rasterio dataset, with its mask and metadata, as a COG: whole or not at all, memory bounded.
 
-    `level` is that of deflate: 1 is three times as fast as GDAL's default (6).
+    Args:
+        dataset: the source.
+        target: the COG.
+        overview_resampling: see `to_cog`; None takes the overviews the dataset has.
+        level: of deflate; 1 is three times as fast as GDAL's default (6).
 
     Raises:
         RasterioIOError: the dataset's pixels cannot be read.
