@@ -1,7 +1,6 @@
 """Pictures of a scene with outlines drawn over it: predictions, and labels where there are some."""
 
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,10 @@ from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.enums import Resampling
-from rasterio.features import rasterize
-from shapely.geometry import shape
-from shapely.geometry.base import BaseGeometry
 
 from satseg.annotations.table import AnnotationTable
 from satseg.inference.palette import LABEL, PREDICTION
-from satseg.inference.polygons import read_features
+from satseg.inference.polygons import read_objects
 from satseg.scenes.source import open_source, read_header
 from satseg.storage.atomic import replacing_file
 
@@ -28,7 +24,6 @@ Colour = tuple[int, int, int]
 _OVERSAMPLING = 2
 _FILL_OPACITY = 0.25
 _STRETCH_PERCENTILES = (1, 99)
-_AT_ONCE = 10_000
 
 
 def draw_overlay(
@@ -48,18 +43,17 @@ def draw_overlay(
         max_px: longer side of the picture; the scene is never enlarged.
     """
     picture, to_picture = _read_picture(scene_path, max_px)
-    canvas = picture.resize([_OVERSAMPLING * side for side in picture.size], Image.Resampling.BICUBIC)
-    to_canvas = Affine.scale(_OVERSAMPLING) @ to_picture
     if polygons_geojson is not None:
-        outlines = (shape(feature["geometry"]) for feature in read_features(polygons_geojson))
-        canvas = _drawn(canvas, outlines, to_canvas, PREDICTION, _FILL_OPACITY)
+        outlines = (polygons for polygons, _ in read_objects(polygons_geojson))
+        picture = _drawn(picture, outlines, to_picture, PREDICTION, _FILL_OPACITY)
     if labels_table is not None:
-        canvas = _drawn(canvas, (polygon.geometry for polygon in labels_table), to_canvas, LABEL, 0.0)
+        labels = [np.array([polygon.geometry for polygon in labels_table], object)]
+        picture = _drawn(picture, labels, to_picture, LABEL, 0.0)
     with replacing_file(out_png) as temp:
-        canvas.resize(picture.size, Image.Resampling.LANCZOS).save(temp, compress_level=3)
+        Image.fromarray(picture).save(temp, compress_level=3)
 
 
-def _read_picture(path: Path, max_px: int) -> tuple[Image.Image, Affine]:
+def _read_picture(path: Path, max_px: int) -> tuple[NDArray[np.uint8], Affine]:
     """Read a scene shrunk to `max_px`, and the transform from its coordinates to the picture's pixels."""
     header = read_header(path)
     with open_source(path) as dataset:
@@ -69,7 +63,7 @@ def _read_picture(path: Path, max_px: int) -> tuple[Image.Image, Affine]:
         pixels = dataset.read(bands, out_shape=(len(bands), height, width), resampling=Resampling.average)
         valid = dataset.dataset_mask(out_shape=(height, width)) > 0
     shrink = Affine.scale(width / header.grid.width, height / header.grid.height)
-    return Image.fromarray(stretched(np.moveaxis(pixels, 0, -1), valid)), shrink @ ~header.grid.transform
+    return stretched(np.moveaxis(pixels, 0, -1), valid), shrink @ ~header.grid.transform
 
 
 def stretched(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -83,18 +77,25 @@ def stretched(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint
 
 
 def _drawn(
-    canvas: Image.Image, geometries: Iterable[BaseGeometry], to_canvas: Affine, colour: Colour, opacity: float
-) -> Image.Image:
-    a, b, c, d, e, f = to_canvas[:6]
-    size = canvas.height, canvas.width
-    inside, outlines = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
-    remaining = iter(geometries)
-    while some := list(islice(remaining, _AT_ONCE)):
+    picture: NDArray[np.uint8],
+    geometries: Iterable[NDArray[np.object_]],
+    to_picture: Affine,
+    colour: Colour,
+    opacity: float,
+) -> NDArray[np.uint8]:
+    a, b, c, d, e, f = (Affine.scale(_OVERSAMPLING) @ to_picture)[:6]
+    height, width = picture.shape[:2]
+    inside, outlines = np.zeros((2, _OVERSAMPLING * height, _OVERSAMPLING * width), np.uint8)
+    for some in geometries:
         moved = shapely.transform(some, lambda xy: xy @ np.array([[a, d], [b, e]]) + np.array([c, f]))
-        if opacity:
-            inside |= rasterize(moved, size, dtype="uint8")  # holes stay as they are, and what stands in them is kept
-        outlines |= rasterize(shapely.boundary(moved), size, all_touched=True, dtype="uint8")
+        for polygon in shapely.get_parts(moved):
+            # pixels are numbered by their corners, so that pixel 3 is at 3 to 4
+            rings = [np.floor(shapely.get_coordinates(ring)).astype(np.int32) for ring in shapely.get_rings(polygon)]
+            if opacity:
+                cv2.fillPoly(inside, rings, 1)  # holes stay as they are, and what stands in them is kept
+            cv2.polylines(outlines, rings, True, 1)
     outlines = cv2.dilate(outlines, np.ones((_OVERSAMPLING + 1, _OVERSAMPLING + 1), np.uint8))
-    cover = np.maximum(inside * np.float32(opacity), outlines.astype(np.float32))[..., None]
-    mixed = (1 - cover) * np.asarray(canvas) + cover * np.array(colour, np.float32)
-    return Image.fromarray(mixed.astype(np.uint8))
+    cover = np.maximum(inside * np.float32(opacity), outlines.astype(np.float32))
+    cover = cv2.resize(cover, (width, height), interpolation=cv2.INTER_AREA)[..., None]
+    mixed: NDArray[np.uint8] = ((1 - cover) * picture + cover * np.array(colour, np.float32)).astype(np.uint8)
+    return mixed

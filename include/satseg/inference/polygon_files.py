@@ -3,18 +3,14 @@
 import json
 import warnings
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyproj
 import shapely
-from shapely.geometry import shape
 
-from satseg.inference.polygons import read_features
-
-_AT_ONCE = 10_000
+from satseg.inference.polygons import read_objects
 
 
 class PolygonFormat(NamedTuple):
@@ -71,10 +67,8 @@ def write_formats(geojson: Path, formats: Sequence[str], crs: str | None) -> Non
 
 
 def _pieces(geojson: Path) -> Iterator[_Piece]:
-    features = read_features(geojson)
-    while some := list(islice(features, _AT_ONCE)):
-        polygons = np.array([shape(feature["geometry"]) for feature in some], object)
-        values = {name: [feature["properties"][name] for feature in some] for name in _FIELDS}
+    for polygons, properties in read_objects(geojson):
+        values = {name: [of_one[name] for of_one in properties] for name in _FIELDS}
         yield _Piece(shapely.to_wkb(polygons).tolist(), shapely.bounds(polygons), values)
 
 
@@ -97,7 +91,7 @@ def _write_geoparquet(geojson: Path, target: Path, crs: str | None) -> None:
 
 
 def _bounds(geojson: Path) -> list[float] | None:
-    bounds = [(*piece.bounds[:, :2].min(0), *piece.bounds[:, 2:].max(0)) for piece in _pieces(geojson)]
+    bounds = [shapely.total_bounds(polygons) for polygons, _ in read_objects(geojson)]
     if not bounds:
         return None
     whole = np.array(bounds)
@@ -149,4 +143,4 @@ _FILLER: dict[str, Any] = {"int64": 0, "int32": 0, "double": np.nan, "string": N
 
 
 def _any(geojson: Path) -> bool:
-    return next(read_features(geojson), None) is not None
+    return next(read_objects(geojson), None) is not None

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry import Polygon
+from shapely.geometry import Polygon, shape
 
 from satseg.config.operation import InferenceConfig
 from satseg.errors import ConfigurationError
@@ -22,6 +22,7 @@ from satseg.scenes.grid import Grid, pixel_size_m
 
 _WITHOUT_STAIRS_PX = 1.25
 _GROUPS_AT_ONCE = 256
+_READ_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -198,12 +199,16 @@ def write_geojson(path: Path, objects: Iterable[MapObject], grid: Grid) -> Polyg
     return PolygonTotals(count, None if grid.crs is None else round(area_m2, 2))
 
 
-def read_features(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the features of a GeoJSON file, line by line when it was written so."""
+def read_objects(path: Path) -> Iterator[tuple[NDArray[np.object_], list[dict[str, Any]]]]:
+    """Yield polygons and their properties, some at a time when the GeoJSON file was written by `write_geojson`."""
     with path.open(encoding="utf-8") as file:
         if file.readline().rstrip().endswith('"features": ['):
-            for line in file:
-                if line.startswith("{"):
-                    yield json.loads(line.rstrip().removesuffix(","))
+            lines = (line.rstrip().removesuffix(",") for line in file if line.startswith("{"))
+            while some := list(islice(lines, _READ_AT_ONCE)):
+                # quotes within a text are escaped, so this is found between the two only
+                halves = [line.split(', "geometry": ') for line in some]
+                polygons = shapely.from_geojson([geometry.removesuffix("}") for _, geometry in halves])
+                yield polygons, [json.loads(about + "}")["properties"] for about, _ in halves]
             return
-    yield from json.loads(path.read_text(encoding="utf-8"))["features"]
+    features = json.loads(path.read_text(encoding="utf-8"))["features"]
+    yield np.array([shape(feature["geometry"]) for feature in features], object), [f["properties"] for f in features]
