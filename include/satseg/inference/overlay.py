@@ -92,10 +92,10 @@ def _drawn(
             # pixels are numbered by their corners, so that pixel 3 is at 3 to 4
             rings = [np.floor(shapely.get_coordinates(ring)).astype(np.int32) for ring in shapely.get_rings(polygon)]
             if opacity:
-                cv2.fillPoly(inside, rings, 1)  # holes stay as they are, and what stands in them is kept
-            cv2.polylines(outlines, rings, True, 1)
+                cv2.fillPoly(inside, rings, round(255 * opacity))  # holes stay as they are, and what stands in them is kept
+            cv2.polylines(outlines, rings, True, 255)
     outlines = cv2.dilate(outlines, np.ones((_OVERSAMPLING + 1, _OVERSAMPLING + 1), np.uint8))
-    cover = np.maximum(inside * np.float32(opacity), outlines.astype(np.float32))
-    cover = cv2.resize(cover, (width, height), interpolation=cv2.INTER_AREA)[..., None]
+    cover = cv2.resize(cv2.max(inside, outlines), (width, height), interpolation=cv2.INTER_AREA)
+    cover = cover[..., None] / np.float32(255)
     mixed: NDArray[np.uint8] = ((1 - cover) * picture + cover * np.array(colour, np.float32)).astype(np.uint8)
     return mixed
