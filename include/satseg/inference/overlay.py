@@ -91,8 +91,8 @@ def _drawn(
         for polygon in shapely.get_parts(moved):
             # pixels are numbered by their corners, so that pixel 3 is at 3 to 4
             rings = [np.floor(shapely.get_coordinates(ring)).astype(np.int32) for ring in shapely.get_rings(polygon)]
-            if opacity:
-                cv2.fillPoly(inside, rings, round(255 * opacity))  # holes stay as they are, and what stands in them is kept
+            if opacity:  # holes stay as they are, and what stands in them is kept
+                cv2.fillPoly(inside, rings, round(255 * opacity))
             cv2.polylines(outlines, rings, True, 255)
     outlines = cv2.dilate(outlines, np.ones((_OVERSAMPLING + 1, _OVERSAMPLING + 1), np.uint8))
     cover = cv2.resize(cv2.max(inside, outlines), (width, height), interpolation=cv2.INTER_AREA)
