@@ -9,10 +9,12 @@ from typing import Any
 from urllib.parse import quote
 
 from satseg.config.settings import settings
-from satseg.errors import ConfigurationError, SatsegError, TemporaryError
+from satseg.errors import BadDataError, ConfigurationError, SatsegError, TemporaryError
 from satseg.storage.atomic import exclusive
 from satseg.storage.layout import Workspace
 
+READY_FILE = ".ready"  # beside an embedded database that has been made
+_SQLITE = "sqlite:///"
 _TRY_AGAIN = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "IO_ERROR", "ABORTED"}
 _NO_ACCESS = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
 NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
@@ -56,7 +58,7 @@ def translated_errors(uri: str) -> Iterator[None]:
     """
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import DatabaseError
 
     try:
         yield
@@ -68,7 +70,7 @@ def translated_errors(uri: str) -> Iterator[None]:
         if error.error_code in _TRY_AGAIN:
             raise _unreachable(uri, error) from error
         raise
-    except (RequestException, OperationalError) as error:
+    except (RequestException, DatabaseError) as error:
         raise _unreachable(uri, error) from error
 
 
@@ -86,13 +88,16 @@ def client(workspace: Workspace) -> Iterator[Any]:
 
     Raises:
         TemporaryError: MLflow does not answer.
+        BadDataError: the embedded database was there once and is gone; an empty one would hide that.
     """
     uri = tracking_uri(workspace)
     # parts of MLflow ask the global address, whatever the client was given: registering a version is one
     mlflow_module().set_tracking_uri(uri)
     from mlflow import MlflowClient
 
-    marker = workspace.mlflow / ".ready"
+    marker = workspace.mlflow / READY_FILE
+    if uri.startswith(_SQLITE) and marker.exists() and not Path(uri.removeprefix(_SQLITE)).exists():
+        raise BadDataError(_lost(uri.removeprefix(_SQLITE)))
     if uri.startswith("sqlite:") and not marker.exists():
         with exclusive(workspace.lock("mlflow"), "MLflow's database"), translated_errors(uri):
             workspace.mlflow.mkdir(parents=True, exist_ok=True)
@@ -108,8 +113,10 @@ def why_unreachable(workspace: Workspace, timeout_s: float = 3.0) -> str | None:
     An embedded database that has not been made yet is no trouble.
     """
     uri = tracking_uri(workspace)
-    if uri.startswith("sqlite:///"):
-        return _database_trouble(uri.removeprefix("sqlite:///"))
+    if uri.startswith(_SQLITE):
+        path = uri.removeprefix(_SQLITE)
+        lost = (workspace.mlflow / READY_FILE).exists() and not Path(path).exists()
+        return _lost(path) if lost else _database_trouble(path)
     if not uri.startswith("http"):
         return None
     from urllib.request import urlopen
@@ -119,6 +126,13 @@ def why_unreachable(workspace: Workspace, timeout_s: float = 3.0) -> str | None:
             return None
     except OSError as error:
         return f"MLflow at {uri} does not answer: {error}"
+
+
+def _lost(path: str) -> str:
+    return (
+        f"MLflow's database {path} is gone, and with it the registered models. Restore it from a backup; to begin "
+        f"without any model, remove {READY_FILE} in the workspace's mlflow/."
+    )
 
 
 def _database_trouble(path: str) -> str | None:

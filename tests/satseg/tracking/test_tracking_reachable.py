@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from satseg.config.settings import settings
-from satseg.tracking.connection import why_unreachable
+from satseg.errors import BadDataError, TemporaryError
+from satseg.tracking.connection import READY_FILE, client, why_unreachable
 
 
 @pytest.fixture
@@ -27,6 +28,25 @@ def test_a_database_answers_or_is_damaged_and_none_yet_is_no_trouble(workspace):
     workspace.mlflow.mkdir(parents=True)
     (workspace.mlflow / "mlflow.db").write_bytes(b"not a database, but long enough to look at" * 100)
     assert "does not answer" in why_unreachable(workspace)
+
+
+def test_a_database_that_was_there_is_not_made_anew_and_empty(workspace):
+    with client(workspace) as mlflow:
+        mlflow.search_experiments()
+    database = workspace.mlflow / "mlflow.db"
+    database.unlink()
+    assert "is gone" in why_unreachable(workspace)
+    with pytest.raises(BadDataError, match=r"Restore it from a backup"), client(workspace):
+        pass
+    assert not database.exists()
+
+
+def test_a_damaged_database_is_one_that_does_not_answer(workspace):
+    workspace.mlflow.mkdir(parents=True)
+    (workspace.mlflow / "mlflow.db").write_bytes(b"not a database, but long enough to look at" * 100)
+    (workspace.mlflow / READY_FILE).touch()
+    with pytest.raises(TemporaryError, match="does not answer"), client(workspace) as mlflow:
+        mlflow.search_experiments()
 
 
 def test_a_server_that_is_away_is_said_within_seconds(workspace, at):
