@@ -1,5 +1,6 @@
 """What a client is told when a request is not carried out: RFC 9457, one table from error to status."""
 
+import errno
 import logging
 from http import HTTPStatus
 from typing import Any
@@ -68,6 +69,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(SatsegError, _satseg)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(OSError, _file)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -97,6 +99,20 @@ async def _validation(request: Request, error: Exception) -> Response:
     ]
     detail = "; ".join(f"{entry.field}: {entry.message}" for entry in errors)
     return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
+
+
+async def _file(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    log.error("satseg: %s %s failed", request.method, request.url.path, exc_info=error)
+    if is_full(error):
+        return problem_response(HTTPStatus.INSUFFICIENT_STORAGE, "The server's disk is full.")
+    words = f"A file of the workspace cannot be read: {error}"
+    return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, words)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a file could not be written because no room is left for it."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

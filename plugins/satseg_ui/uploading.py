@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from satseg.config.settings import settings
 from satseg.storage.atomic import TEMP_PREFIX, replacing_file
-from satseg_ui.problems import Refusal
+from satseg_ui.problems import Refusal, is_full
 from satseg_ui.work import in_thread
 
 SCENE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
@@ -86,7 +86,7 @@ def check_announced(name: str, announced: str | None, folder: Path) -> None:
         raise _too_large(name)
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if int(announced) > shutil.disk_usage(there).free:
-        raise Refusal(HTTPStatus.INSUFFICIENT_STORAGE, f"There is no room for '{name}' on the server's disk.")
+        raise _no_room(name)
 
 
 @contextmanager
@@ -116,12 +116,22 @@ def remove_abandoned(folder: Path) -> None:
                 path.unlink()
 
 
-async def receive(pieces: AsyncIterator[bytes], target: Path, announced: str | None) -> Received:
+async def receive(pieces: AsyncIterator[bytes], target: Path, announced: str | None, replace: bool) -> Received:
     """Write a body to `target` as it comes; the file appears whole or not at all.
 
     Raises:
-        Refusal: it is too large whatever it announced, shorter than announced, or stops coming.
+        Refusal: it is too large whatever it announced, shorter than announced, stops coming, finds no room, or another
+            upload of the name has ended before it.
     """
+    try:
+        return await _received(pieces, target, announced, replace)
+    except OSError as error:
+        if is_full(error):
+            raise _no_room(target.name) from error
+        raise
+
+
+async def _received(pieces: AsyncIterator[bytes], target: Path, announced: str | None, replace: bool) -> Received:
     most, digest, size = most_bytes(target.name), hashlib.sha256(), 0
     with replacing_file(target) as temp:  # a hidden name, which an ingest at this moment passes over
         descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -131,11 +141,36 @@ async def receive(pieces: AsyncIterator[bytes], target: Path, announced: str | N
                 if size > most:
                     raise _too_large(target.name)
                 await in_thread(_write, descriptor, digest, block)
+            if announced is not None and size != int(announced):
+                raise _cut(f"{size} of {announced} bytes came")
+            await in_thread(os.fsync, descriptor)  # here, so that the event loop has nothing to wait for below
         finally:
             os.close(descriptor)
-        if announced is not None and size != int(announced):
-            raise _cut(f"{size} of {announced} bytes came")
+        if not replace:
+            await in_thread(_claim, temp, target)
     return Received(target.name, size, digest.hexdigest())
+
+
+def _claim(temp: Path, target: Path) -> None:
+    """Let a whole file appear under its name, where none is: of two uploads the later one is refused."""
+    try:
+        os.link(temp, target)
+    except FileExistsError as error:
+        raise waits_already(target.name) from error
+    except OSError as error:  # a file system without hard links
+        if target.exists():
+            raise waits_already(target.name) from error
+
+
+def waits_already(name: str) -> Refusal:
+    """Return what is said when a file of this name is there."""
+    words = f"'{name}' waits in the drop zone already. Add ?replace=true to replace a file."
+    return Refusal(HTTPStatus.CONFLICT, words, {"Connection": "close"})
+
+
+def _no_room(name: str) -> Refusal:
+    words = f"There is no room for '{name}' on the server's disk. Nothing was kept."
+    return Refusal(HTTPStatus.INSUFFICIENT_STORAGE, words, {"Connection": "close"})
 
 
 async def _blocks(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

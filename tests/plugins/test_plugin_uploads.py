@@ -1,7 +1,10 @@
 """Uploads: they appear whole in the drop zone or leave nothing there, whatever the client does."""
 
+import errno
 import hashlib
 import json
+import os
+import time
 from pathlib import Path
 
 import anyio
@@ -153,6 +156,47 @@ def test_a_file_that_waits_is_replaced_only_when_asked(server) -> None:
     assert (place(server) / "a.tif").read_bytes() == b"second"
 
 
+def test_of_two_uploads_of_one_name_at_once_one_is_kept_and_the_other_told(server) -> None:
+    async def both() -> list[list[dict]]:
+        sent: list[list[dict]] = [[], []]
+        arrived = anyio.Event()
+
+        async def one(number: int) -> None:
+            messages = [
+                {"type": "http.request", "body": bytes([65 + number]) * 1000, "more_body": True},
+                {"type": "http.request", "body": b"", "more_body": False},
+            ]
+            sent[number] = await _send(server, messages, "1000", before_last=arrived)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(one, 0)
+            group.start_soon(one, 1)
+            while len(list(place(server).glob(".tmp-*"))) < 2:  # both were let in
+                await anyio.sleep(0.02)
+            arrived.set()
+        return sent
+
+    first, second = anyio.run(both)
+    assert sorted(answer[0]["status"] for answer in (first, second)) == [201, 409]
+    kept = b"A" if first[0]["status"] == 201 else b"B"
+    assert (place(server) / "cut.tif").read_bytes() == kept * 1000
+    assert files(server) == {"houses/cut.tif"}
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_up_meanwhile_is_told_and_nothing_left(server, monkeypatch, error) -> None:
+    from satseg_ui import uploading
+
+    def full(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(uploading, "_write", full)
+    answer = put(server, "a.tif", b"x")
+    assert answer.status_code == 507
+    assert "no room for 'a.tif'" in answer.json()["detail"]
+    assert files(server) == set()
+
+
 def test_a_cut_connection_leaves_nothing(server) -> None:
     messages = [
         {"type": "http.request", "body": b"x" * 70_000, "more_body": True},
@@ -180,13 +224,17 @@ def test_silence_ends_an_upload_and_leaves_nothing(server, monkeypatch) -> None:
     assert files(server) == set()
 
 
-async def _send(server: Server, messages: list[dict], declared: str) -> list[dict]:
+async def _send(
+    server: Server, messages: list[dict], declared: str, before_last: anyio.Event | None = None
+) -> list[dict]:
     """Talk to the app as a server does, with these messages of a client and then silence."""
     sent: list[dict] = []
     waiting = iter(messages)
 
     async def receive() -> dict:
         message = next(waiting, None)
+        if before_last is not None and message is messages[-1]:
+            await before_last.wait()
         if message is None:
             await anyio.sleep(30)
         return message or {"type": "http.disconnect"}
@@ -214,9 +262,6 @@ async def _send(server: Server, messages: list[dict], declared: str) -> list[dic
 
 
 def test_what_a_killed_server_left_is_removed_later(server) -> None:
-    import os
-    import time
-
     put(server, "a.tif", b"x")
     old, young = place(server) / ".tmp-00000000-old.tif", place(server) / ".tmp-00000000-young.tif"
     for path in (old, young):

@@ -23,6 +23,7 @@ from satseg_ui.uploading import (
     receive,
     remove_abandoned,
     slot,
+    waits_already,
 )
 from satseg_ui.work import in_thread, json_answer, threaded
 
@@ -96,11 +97,10 @@ async def upload(
     announced = request.headers.get("content-length")
     await in_thread(check_announced, name, announced, target.parent)
     if target.is_dir() or (target.exists() and not replace):
-        words = f"'{name}' waits in the drop zone already. Add ?replace=true to replace a file."
-        raise Refusal(HTTPStatus.CONFLICT, words, {"Connection": "close"})
+        raise waits_already(name)
     with slot():
         await in_thread(remove_abandoned, target.parent)
-        received = await receive(request.stream(), target, announced)
+        received = await receive(request.stream(), target, announced, replace)
     await in_thread(_noted, user, project.name, "satseg_upload", received)
     return json_answer(Kept(name=received.name, bytes=received.size, sha256=received.sha256), HTTPStatus.CREATED)
 
