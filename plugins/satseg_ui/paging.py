@@ -6,6 +6,8 @@ from typing import Annotated, Generic, NamedTuple, TypeVar
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
+from satseg.errors import BadDataError, NotFoundError
+
 T = TypeVar("T")
 S = TypeVar("S")
 
@@ -29,6 +31,16 @@ class Wanted(NamedTuple):
         """Return the page of a sequence; `show` is called for its items alone."""
         part = everything[self.offset : self.offset + self.limit]
         return self.page([show(one) for one in part], len(everything))
+
+    def readable(self, everything: Sequence[S], show: Callable[[S], T]) -> tuple[Page[T], list[str]]:
+        """Return the page of a sequence without the items that are damaged, and what is wrong with those."""
+        shown, damaged = [], []
+        for one in everything[self.offset : self.offset + self.limit]:
+            try:
+                shown.append(show(one))
+            except (BadDataError, NotFoundError) as error:
+                damaged.append(str(error))
+        return self.page(shown, len(everything)), damaged
 
     def page(self, items: Iterable[T], total: int) -> Page[T]:
         """Return a page whose items are known already."""

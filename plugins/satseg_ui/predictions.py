@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from satseg.errors import NotFoundError
+from satseg.errors import BadDataError, NotFoundError
 from satseg.storage.layout import Workspace
 from satseg_ui.remembered import remembered_by_file
 
@@ -81,17 +81,40 @@ def item_of(folder: Path) -> dict[str, Any]:
     """Return the STAC Item of a prediction.
 
     Raises:
-        NotFoundError: it is gone or damaged.
+        NotFoundError: it is gone.
+        BadDataError: it is damaged.
     """
     try:
         return _read_item(folder / ITEM_FILE)
-    except (OSError, ValueError) as error:
-        raise NotFoundError(f"The prediction in {folder} cannot be read: {error}") from error
+    except FileNotFoundError as error:
+        raise NotFoundError(f"The prediction in {folder} has been removed.") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> BadDataError:
+    scene, model = folder.parent.name, folder.name
+    return BadDataError(
+        f"{folder / ITEM_FILE} is damaged ({type(error).__name__}: {str(error).splitlines()[0]}). "
+        f"Remove the folder and map scene {scene} with model {model} again."
+    )
 
 
 def describe(folder: Path, project: str, base: str) -> PredictionRow:
-    """Return what is told of a prediction; `base` is the address its files are below."""
-    item, scene, model = item_of(folder), folder.parent.name, folder.name
+    """Return what is told of a prediction; `base` is the address its files are below.
+
+    Raises:
+        NotFoundError: it is gone.
+        BadDataError: it is damaged.
+    """
+    try:
+        return _described(item_of(folder), folder, project, base)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _described(item: dict[str, Any], folder: Path, project: str, base: str) -> PredictionRow:
+    scene, model = folder.parent.name, folder.name
     said = item["properties"]
     place = f"{base}/projects/{project}/predictions/{scene}/{model}"
     files = [_file(asset, f"{place}/files") for asset in item["assets"].values()]

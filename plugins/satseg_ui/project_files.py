@@ -15,11 +15,18 @@ def workspace() -> Workspace:
 
 
 @remembered_by_file
-def _loaded(path: Path) -> ProjectConfig | str:
+def _read(path: Path) -> ProjectConfig | str:
     try:
         return load_project(path.stem, path.parent)
     except ConfigurationError as error:
         return str(error)
+
+
+def _loaded(path: Path) -> ProjectConfig | str:
+    try:
+        return _read(path)
+    except OSError as error:  # a link that leads nowhere, or a file removed this moment
+        return f"Project file {path} cannot be read: {error}"
 
 
 def known_project(name: str) -> ProjectConfig:

@@ -2,6 +2,9 @@
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,6 +124,65 @@ def test_wrong_values_of_a_form_are_named(server) -> None:
     assert refused.status_code == 422
     assert "Airflow refuses" in refused.json()["detail"]
     assert server.client.post(f"{PROJECT}/trainings", content=b"{", headers=server.bearer("user")).status_code == 422
+
+
+# --- damage: one broken file takes nothing else away ---------------------------------------------------------------
+@contextmanager
+def damaged(path: Path, content: bytes) -> Iterator[None]:
+    """Put something else in the place of a file for a while."""
+    before = path.read_bytes()
+    path.write_bytes(content)
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+def test_a_project_file_that_leads_nowhere_hides_no_other_project(server) -> None:
+    link = server.projects / "lost.yaml"
+    link.symlink_to("/nowhere/lost.yaml")
+    try:
+        rows = get(server, f"{API}/projects").json()["items"]
+        health = get(server, f"{API}/health").json()
+        get(server, f"{API}/session")
+        assert "cannot be read" in get(server, f"{API}/projects/lost", 422).json()["detail"]
+        get(server, "/loop")
+    finally:
+        link.unlink()
+    assert [(row["name"], bool(row["broken"])) for row in rows] == [("houses", False), ("lost", True), ("roads", False)]
+    assert next(one["status"] for one in health["components"] if one["name"] == "projects") == "bad"
+
+
+@pytest.mark.parametrize("content", [b"{", b"{}", b"[]", b"[1]", b"", b'{"properties": 3}', b"\xff"])
+def test_a_damaged_prediction_is_named_and_the_others_are_listed(server, content) -> None:
+    with damaged(server.workspace / "predictions/houses/scene-1/v1/item.json", content):
+        listed = get(server, "/predictions").json()
+        one = get(server, "/predictions/scene-1/v1", 500).json()
+        get(server, "/predictions/scene-0/v1")
+    assert (len(listed["items"]), listed["total"]) == (3, 4)
+    assert [why for why in listed["damaged"] if "scene-1/v1/item.json is damaged" in why] == listed["damaged"] != []
+    assert "Remove the folder and map scene scene-1" in one["detail"]
+    assert get(server, "/predictions").json()["damaged"] == []
+
+
+def test_the_loop_is_shown_when_a_stage_cannot_be_read(server) -> None:
+    (patch_set,) = (server.workspace / "patches/houses").glob("*/patchset.json")
+    with damaged(patch_set, b"{"):
+        stages = {stage["stage"]: stage for stage in get(server, "/loop").json()["stages"]}
+        assert "patchset.json is damaged" in get(server, "/patch-sets", 500).json()["detail"]
+    assert (stages["patch"]["product"], stages["ingest"]["product"]) == ("cannot be read", "v3")
+    with damaged(patch_set.with_name("manifest.parquet"), b"{"):
+        url = f"/patch-sets/{patch_set.parent.name}/split-map"
+        assert "cut the patches again" in get(server, url, 500).json()["detail"]
+
+
+def test_a_map_whose_raster_is_away_is_named(server) -> None:
+    raster = server.workspace / "predictions/houses/scene-2/v1/classes.tif"
+    away = raster.rename(raster.with_name("away"))
+    try:
+        assert "classes.tif" in get(server, "/predictions/scene-2/v1/tiles/classes/0/0/0.png", 500).json()["detail"]
+    finally:
+        away.rename(raster)
 
 
 # --- pictures -----------------------------------------------------------------------------------------------------

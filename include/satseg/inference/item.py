@@ -82,7 +82,7 @@ def read_record(folder: Path) -> PredictionRecord | None:
         said = {name: f"satseg:{name}" for name in PredictionRecord.model_fields}
         values = {name: properties[key] for name, key in said.items() if key in properties}
         return PredictionRecord.model_validate(values)
-    except (OSError, ValueError, KeyError, TypeError, pystac.STACError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pystac.STACError, pystac.STACTypeError):
         return None
 
 

@@ -138,10 +138,17 @@ def _place(page: Wanted, total: int) -> dict[str, int]:
 def _kept_windows(folder: Any) -> dict[str, list[SplitWindow]]:
     import pandas as pd
 
+    from satseg.errors import BadDataError
     from satseg.patches.patchset import MANIFEST_FILE
 
     columns = ["scene", "row", "col", "size", "split"]
-    table = pd.read_parquet(folder / MANIFEST_FILE, columns=columns, filters=[("kept", "==", True)])
+    try:
+        table = pd.read_parquet(folder / MANIFEST_FILE, columns=columns, filters=[("kept", "==", True)])
+    except (OSError, ValueError) as error:
+        raise BadDataError(
+            f"{folder / MANIFEST_FILE} cannot be read ({type(error).__name__}). Remove the folder and cut the patches "
+            "again with: satseg patch"
+        ) from error
     found: dict[str, list[SplitWindow]] = {}
     for scene, row, column, size, split in table.itertuples(index=False, name=None):
         found.setdefault(str(scene), []).append(SplitWindow(row=row, column=column, size=size, split=str(split)))

@@ -49,6 +49,12 @@ class MapInfo(BaseModel):
     classes: list[MapClass]
 
 
+class Predictions(Page[PredictionRow]):
+    """A part of the list of predictions."""
+
+    damaged: list[str] = Field(description="What is wrong with those of this part that cannot be read; left out.")
+
+
 class PredictionDetail(PredictionRow):
     """A prediction and how to look at it."""
 
@@ -88,10 +94,11 @@ def list_predictions(
     page: PageQuery,
     scene: Annotated[str | None, Query(pattern=SCENE_PATTERN)] = None,
     model: Annotated[str | None, Query(pattern=SCENE_PATTERN)] = None,
-) -> Page[PredictionRow]:
+) -> Predictions:
     """List the maps there are, of all scenes and models or of one."""
     folders = newest_first(workspace(), project.name, scene, model)
-    return page.of(folders, lambda folder: describe(folder, project.name, _base()))
+    found, damaged = page.readable(folders, lambda folder: describe(folder, project.name, _base()))
+    return Predictions(**found.model_dump(), damaged=damaged)
 
 
 @router.get("/{scene}/{model}", summary="A prediction and how to look at it")

@@ -17,9 +17,15 @@ export const maps = {
   stages: ["predict"],
   load: (context) => read(["projects", context.project, "predictions"], { limit: PAGE }),
   tools: (_, context) => act(context.may("predict"), "Make maps …", () => predict(context), { key: "predict" }),
-  draw: (list, context) => (list.items.length ? viewer(list, context)
-    : empty("No scene has been mapped yet.", "Maps are made by themselves when a model becomes champion.")),
+  draw: (list, context) => [damaged(list), list.items.length ? viewer(list, context)
+    : list.total ? null : empty("No scene has been mapped yet.", "Maps are made by themselves when a model becomes champion.")],
 };
+
+function damaged(list) {
+  if (!list.damaged.length) return null;
+  return h("div", { class: "problem", role: "alert" }, h("p", { class: "problem-what" }, `${counted(list.damaged.length, "map")} cannot be read.`),
+    h("ul", null, list.damaged.map((why) => h("li", null, why))));
+}
 
 function viewer(list, context) {
   const stage = h("div", { class: "map-stage", "aria-live": "off" });
