@@ -195,6 +195,14 @@ def test_words_can_be_read_on_their_ground(visit: Visit, scheme: str) -> None:
     assert not worst, worst
 
 
+def test_on_a_small_screen_map_and_chart_have_the_whole_width(visit: Visit) -> None:
+    page = visit("viewer")
+    page.page.set_viewport_size({"width": 390, "height": 844})
+    page.open("houses")
+    for shown in (".map-view", ".map-list", ".drift .chart", ".features"):
+        assert page.page.locator(shown).bounding_box()["width"] > 300, shown
+
+
 def test_every_control_has_a_name_and_every_landmark_is_there(visit: Visit) -> None:
     page = visit("admin")
     assert page.page.evaluate(NAMELESS) == []
