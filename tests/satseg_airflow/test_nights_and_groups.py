@@ -12,6 +12,7 @@ from airflow.utils.types import DagRunType
 from satseg.cli.app import main
 from satseg.config.settings import settings
 from satseg_airflow.dag_params import drift
+from satseg_airflow.embedded.environment import ROOT
 from satseg_airflow.nights import ingested_since, ingested_until, night
 from satseg_airflow.tasks import MOST_MAPPED_TASKS, grouped
 
@@ -65,9 +66,12 @@ def test_a_time_that_the_form_takes_is_one_that_the_command_takes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], time: str
 ) -> None:
     monkeypatch.setenv("SATSEG_WORKSPACE", str(tmp_path))
+    monkeypatch.setenv("SATSEG_PROJECTS_DIR", str(ROOT / "include" / "projects"))
     settings.cache_clear()
     assert drift()["since"].resolve(time) == time
-    assert main(["datasets", "scenes", "--since", time, "--until", time]) == 0, capsys.readouterr().err
+    assert main(["datasets", "scenes", "--project", "buildings", "--since", time, "--until", time]) == 0, (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("field", ["since", "until", "night"])

@@ -22,7 +22,7 @@ from satseg.scenes.grid import Grid, pixel_size_m
 
 _WITHOUT_STAIRS_PX = 1.25
 _GROUPS_AT_ONCE = 256
-_READ_AT_ONCE = 10_000
+_READ_AT_ONCE = 1_000  # objects may have thousands of corners
 
 
 @dataclass(frozen=True)
