@@ -106,7 +106,7 @@ async def _file(request: Request, error: Exception) -> Response:
     log.error("satseg: %s %s failed", request.method, request.url.path, exc_info=error)
     if is_full(error):
         return problem_response(HTTPStatus.INSUFFICIENT_STORAGE, "The server's disk is full.")
-    words = f"A file of the workspace cannot be read: {error}"
+    words = f"The server could not read or write what this needs: {error}"
     return problem_response(HTTPStatus.INTERNAL_SERVER_ERROR, words)
 
 

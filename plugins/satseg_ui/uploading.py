@@ -143,6 +143,8 @@ async def _received(pieces: AsyncIterator[bytes], target: Path, announced: str |
                 await in_thread(_write, descriptor, digest, block)
             if announced is not None and size != int(announced):
                 raise _cut(f"{size} of {announced} bytes came")
+            if not size:
+                raise Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, f"'{target.name}' is empty.")
             await in_thread(os.fsync, descriptor)  # here, so that the event loop has nothing to wait for below
         finally:
             os.close(descriptor)

@@ -169,6 +169,13 @@ def test_operator_promotes_and_rolls_back(server, user) -> None:
     assert {run["triggered_by"] for run in runs["items"]} == {user}
 
 
+@pytest.mark.parametrize("path", ["models/3/promotion", "rollback"])
+def test_a_reason_no_database_keeps_is_refused(server, path) -> None:
+    answer = server.client.post(f"{PROJECT}/{path}", json={"reason": "worse\0"}, headers=server.bearer("op"))
+    assert answer.status_code == 422
+    assert "reason" in answer.text
+
+
 def events(dag_id: str) -> set[tuple[str, str]]:
     from airflow.models.log import Log
     from airflow.utils.session import create_session

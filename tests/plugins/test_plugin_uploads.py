@@ -148,6 +148,15 @@ def test_label_files_have_a_limit_of_their_own(server) -> None:
     assert put(server, "scene.tif", b"x" * (MIB // 2)).status_code == 201
 
 
+def test_an_empty_file_is_refused_and_replaces_nothing(server) -> None:
+    assert put(server, "a.tif", b"first").status_code == 201
+    for url in ("b.tif", "a.tif?replace=true"):
+        answer = put(server, url, b"")
+        assert (answer.status_code, answer.json()["detail"]) == (422, f"'{url[:5]}' is empty.")
+    assert (place(server) / "a.tif").read_bytes() == b"first"
+    assert [path.rpartition("/")[2] for path in files(server)] == ["a.tif"]
+
+
 def test_a_file_that_waits_is_replaced_only_when_asked(server) -> None:
     assert put(server, "a.tif", b"first").status_code == 201
     assert put(server, "a.tif", b"second").status_code == 409

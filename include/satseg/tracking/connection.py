@@ -13,8 +13,8 @@ from satseg.errors import BadDataError, ConfigurationError, SatsegError, Tempora
 from satseg.storage.atomic import exclusive
 from satseg.storage.layout import Workspace
 
-READY_FILE = ".ready"  # beside an embedded database that has been made
 _SQLITE = "sqlite:///"
+READY_FILE = ".ready"  # beside an embedded database that has been made
 _TRY_AGAIN = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "IO_ERROR", "ABORTED"}
 _NO_ACCESS = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
 NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
@@ -22,7 +22,21 @@ NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 
 def tracking_uri(workspace: Workspace) -> str:
     """Return the MLflow tracking URI: the configured server, or a SQLite file in the workspace."""
-    return settings().mlflow_uri or f"sqlite:///{workspace.mlflow / 'mlflow.db'}"
+    return settings().mlflow_uri or f"{_SQLITE}{_embedded(workspace)}"
+
+
+def _embedded(workspace: Workspace) -> Path:
+    return workspace.mlflow / "mlflow.db"
+
+
+def _lost(workspace: Workspace, uri: str) -> str | None:
+    path = _embedded(workspace)
+    if uri != f"{_SQLITE}{path}" or path.exists() or not (workspace.mlflow / READY_FILE).exists():
+        return None
+    return (
+        f"MLflow's database {path} is gone, and with it the registered models. Restore it from a backup; to begin "
+        f"without any model, remove {READY_FILE} in the workspace's mlflow/."
+    )
 
 
 def _quiet() -> None:
@@ -96,8 +110,8 @@ def client(workspace: Workspace) -> Iterator[Any]:
     from mlflow import MlflowClient
 
     marker = workspace.mlflow / READY_FILE
-    if uri.startswith(_SQLITE) and marker.exists() and not Path(uri.removeprefix(_SQLITE)).exists():
-        raise BadDataError(_lost(uri.removeprefix(_SQLITE)))
+    if lost := _lost(workspace, uri):
+        raise BadDataError(lost)
     if uri.startswith("sqlite:") and not marker.exists():
         with exclusive(workspace.lock("mlflow"), "MLflow's database"), translated_errors(uri):
             workspace.mlflow.mkdir(parents=True, exist_ok=True)
@@ -114,9 +128,7 @@ def why_unreachable(workspace: Workspace, timeout_s: float = 3.0) -> str | None:
     """
     uri = tracking_uri(workspace)
     if uri.startswith(_SQLITE):
-        path = uri.removeprefix(_SQLITE)
-        lost = (workspace.mlflow / READY_FILE).exists() and not Path(path).exists()
-        return _lost(path) if lost else _database_trouble(path)
+        return _lost(workspace, uri) or _database_trouble(uri.removeprefix(_SQLITE))
     if not uri.startswith("http"):
         return None
     from urllib.request import urlopen
@@ -126,13 +138,6 @@ def why_unreachable(workspace: Workspace, timeout_s: float = 3.0) -> str | None:
             return None
     except OSError as error:
         return f"MLflow at {uri} does not answer: {error}"
-
-
-def _lost(path: str) -> str:
-    return (
-        f"MLflow's database {path} is gone, and with it the registered models. Restore it from a backup; to begin "
-        f"without any model, remove {READY_FILE} in the workspace's mlflow/."
-    )
 
 
 def _database_trouble(path: str) -> str | None:

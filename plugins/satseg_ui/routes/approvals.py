@@ -12,6 +12,7 @@ from satseg.config.project import ProjectConfig
 from satseg.stages import Gate
 from satseg_ui import airflow_state
 from satseg_ui.airflow_calls import call_airflow
+from satseg_ui.forms import Reason
 from satseg_ui.paging import Page, PageQuery
 from satseg_ui.rights import Action, Readable, User, dag_id, permitted
 from satseg_ui.routes.projects import RunId
@@ -35,7 +36,7 @@ class AnswerForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     approve: bool = Field(examples=[True])
-    reason: str = Field("", max_length=2000, description="Kept with the decision.")
+    reason: Reason = ""
 
 
 class Answered(BaseModel):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from satseg.config.project import ProjectConfig
 from satseg.stages import Gate
 from satseg_ui.airflow_calls import Started, start_run
+from satseg_ui.forms import Reason
 from satseg_ui.mlflow_pages import version_page
 from satseg_ui.paging import Page, PageQuery
 from satseg_ui.project_files import workspace
@@ -126,7 +127,7 @@ class ReasonForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str = Field("", max_length=2000, description="Kept with the decision.", examples=["asked for by the city"])
+    reason: Reason = ""
 
 
 @router.get("/models", summary="Model versions, newest first")

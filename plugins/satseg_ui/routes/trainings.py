@@ -42,7 +42,7 @@ class TrainingForm(BaseModel):
     batch_size: int | None = Field(None, ge=1, le=512, examples=[8])
     learning_rate: float | None = Field(None, gt=0, le=1, description="Peak learning rate.", examples=[0.001])
     init_from: str | None = Field(
-        None, min_length=1, max_length=500, description="champion, a version, run or models:/ URI to start from."
+        None, pattern=r"^[^\x00]{1,500}$", description="champion, a version, run or models:/ URI to start from."
     )
     trials: int | None = Field(None, ge=1, le=1000, description="Of a search, where the project has a search space.")
 

@@ -41,6 +41,15 @@ def test_a_database_that_was_there_is_not_made_anew_and_empty(workspace):
     assert not database.exists()
 
 
+def test_the_workspaces_own_database_is_not_looked_for_where_another_is_configured(workspace, at, tmp_path):
+    workspace.mlflow.mkdir(parents=True)
+    (workspace.mlflow / READY_FILE).touch()
+    at(f"sqlite:///{tmp_path / 'other.db'}")
+    with client(workspace) as mlflow:
+        assert [found.name for found in mlflow.search_experiments()] == ["Default"]
+    assert why_unreachable(workspace) is None
+
+
 def test_a_damaged_database_is_one_that_does_not_answer(workspace):
     workspace.mlflow.mkdir(parents=True)
     (workspace.mlflow / "mlflow.db").write_bytes(b"not a database, but long enough to look at" * 100)

@@ -78,9 +78,9 @@ class KerasLearner:
             self.network = network if self._device.plain else copy_network(network, self._device.precision)
             self._updates = Updates(self.network, self._loss, config, self._size_px, self._device)
         self.average = self._updates.average
+        self._encoder_learns = True
         window = (None, self._size_px, self._size_px)
         batch = (tf.TensorSpec((*window, patch_set.channels), tf.float32), tf.TensorSpec(window, tf.uint8))
-        self._encoder_learns = True
         self._val_step = tf.function(self._measure, input_signature=batch, autograph=False)
 
     def _count_draws(self, draws: int) -> int:

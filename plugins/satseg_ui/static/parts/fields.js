@@ -31,7 +31,7 @@ function controlOf(field, id, hintId) {
     const step = type === "integer" ? 1 : "any";
     return h("input", { ...shared, type: "number", step, min: field.minimum, max: field.maximum, value, placeholder: field.default ?? "" });
   }
-  if (field.long) return h("textarea", { ...shared, rows: 2, maxlength: 500 }, value);
+  if (field.long) return h("textarea", { ...shared, rows: 2, maxlength: 2000 }, value);
   return h("input", { ...shared, type: field.format === "date" ? "date" : "text", value, autocomplete: "off" });
 }
 
