@@ -26,7 +26,7 @@ from satseg.inference.sources import ReadPlan, SceneInput
 from satseg.inference.symmetries import with_symmetries
 from satseg.inference.windows import Region, Strip, WindowGrid, plan_windows, read_ahead, read_strips
 from satseg.progress import progress_bar, say
-from satseg.scenes.raster import give_back_memory
+from satseg.scenes.raster import blocks_given_back, give_back_memory
 from satseg.storage.atomic import TEMP_PREFIX, replacing_directory, write_json
 
 
@@ -74,7 +74,9 @@ class SceneMapper:
         with replacing_directory(job.target) as folder:
             totals = self._predict_and_trace(folder / item.POLYGONS_FILE)
             say(f"{job.scene.id}: writing the maps")
-            self._write_files(folder)
+            give_back_memory()
+            with blocks_given_back():
+                self._write_files(folder)
             give_back_memory()
             finished = job.record.model_copy(update=totals._asdict())
             write_json(folder / item.ITEM_FILE, item.build_item(folder, job.scene, job.plan.grid, finished))

@@ -74,7 +74,7 @@ def _decide(spec: PromoteSpec, workspace: Workspace, ref: ModelRef, judgement: J
         return _refused(spec, workspace, ref, judgement, rules.failures(judgement.gates))
     if spec.check or (verdict == "ask" and not spec.approved_by):
         return _asked(spec, workspace, ref, judgement)
-    entry = _entry(spec, ref, judgement, "promoted", spec.reason)
+    entry = _entry(spec, ref, judgement, "promoted", _joined(_grounds(judgement, approval), spec.reason))
     swap_champion(workspace, spec.project.name, entry, previous=judgement.champion)
     done = _promoted(workspace, spec.project.name, entry)
     return done.model_copy(update={"warnings": _warnings(judgement, approval)})
@@ -114,7 +114,7 @@ def _warnings(judgement: Judgement, approval: str) -> list[str]:
 
 def _refused(spec: PromoteSpec, workspace: Workspace, ref: ModelRef, judgement: Judgement, why: str) -> RegistryResult:
     name, version = spec.project.name, str(ref.version)
-    entry = _entry(spec, ref, judgement, "refused", "; ".join(text for text in (why, spec.reason) if text))
+    entry = _entry(spec, ref, judgement, "refused", _joined(why, spec.reason))
     append(workspace.audit_log(name), entry)
     record_decision(workspace, name, version, entry)
     return RegistryResult(
@@ -126,6 +126,20 @@ def _refused(spec: PromoteSpec, workspace: Workspace, ref: ModelRef, judgement: 
         gates=judgement.gates,
         links=evidence_links(workspace, name, ref, judgement.patch_set),
     )
+
+
+def _grounds(judgement: Judgement, approval: str) -> str:
+    """Return on what a promotion rests, so that the audit log answers "why" also where nobody gave a reason."""
+    open_ones = rules.undecided(judgement.gates)
+    passed = len(judgement.gates) - len(open_ones)
+    if not open_ones:
+        return f"all {passed} gates passed"
+    how = BY_MEASURE if approval == "auto" else "a person decided"
+    return f"{passed} gates passed; not enough evidence for {', '.join(open_ones)}: {how}"
+
+
+def _joined(*texts: str) -> str:
+    return "; ".join(text for text in texts if text)
 
 
 def _entry(spec: PromoteSpec, ref: ModelRef, judgement: Judgement, action: Any, reason: str) -> AuditEntry:

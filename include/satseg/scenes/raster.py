@@ -18,6 +18,10 @@ from satseg.errors import BadDataError
 Padding = Literal["reflect", "none"]
 GDAL_CACHE_BYTES = 128 * 2**20
 GDAL_THREADS = 2
+_FILES_OF_VIRTUAL_RASTERS = 32  # open at a time; a map of many gigapixels has hundreds of parts
+_M_MMAP_THRESHOLD = -3  # of glibc's mallopt
+_LESS_THAN_A_BLOCK = 128 * 1024  # bytes; a block of 512 x 512 pixels has at least 256 KiB
+_LARGEST_THRESHOLD = 32 * 2**20
 
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # scenes without a CRS are nothing unusual
 
@@ -28,6 +32,7 @@ def gdal_environment() -> rasterio.Env:
         GDAL_CACHEMAX=GDAL_CACHE_BYTES,
         GDAL_DISABLE_READDIR_ON_OPEN="TRUE",
         GDAL_ERROR_ON_LIBJPEG_WARNING="TRUE",
+        GDAL_MAX_DATASET_POOL_SIZE=str(_FILES_OF_VIRTUAL_RASTERS),
         GDAL_PAM_ENABLED="NO",
         GDAL_TIFF_INTERNAL_MASK="YES",
         GDAL_NUM_THREADS=str(GDAL_THREADS),
@@ -39,6 +44,25 @@ def give_back_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+@contextmanager
+def blocks_given_back() -> Iterator[None]:
+    """Let every block of pixels that is freed within go back to the operating system at once.
+
+    glibc takes what a program frees for what it will want again. Where several threads read and write rasters, blocks
+    come and go in all of their heaps, which grow for as long as there is more to write.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        yield
+        return
+    mallopt(_M_MMAP_THRESHOLD, _LESS_THAN_A_BLOCK)
+    try:
+        yield
+    finally:
+        # as far as glibc itself goes up to: elsewhere large arrays come and go too often for this
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD)
 
 
 def reflected(start: int, length: int, size: int) -> NDArray[np.intp]:

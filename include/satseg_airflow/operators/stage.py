@@ -21,6 +21,7 @@ from satseg.storage.layout import Workspace
 from satseg.storage.leases import Lease, leased
 from satseg_airflow.pools import GPU_POOL, GPU_QUEUE
 from satseg_airflow.runners import End, Job, Runner, TaskKey, runner_for
+from satseg_airflow.supervision import supervised
 
 # the pool lets no more tasks start than there are devices: only a shell's command or an orphan is waited for
 LEASE_WITHIN_S = 300.0
@@ -78,7 +79,7 @@ class StageOperator(BaseOperator):
         ti = context["ti"]
         task = TaskKey(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
         try:
-            with self._lease(workspace) as lease:
+            with self._lease(workspace) as lease, supervised(self.on_kill):
                 end = self._runner.run(Job(self.stage, words, scratch, task, lease), last.hear)
             result = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else None
         except ConfigurationError as error:  # a setting is wrong, or an image is missing

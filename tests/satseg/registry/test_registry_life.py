@@ -196,7 +196,7 @@ def test_good_model_becomes_the_first_champion(world, runs):
     assert aliases(world) == {"champion": "2"}
     assert stages(world) == {"1": "None", "2": "Production"}
     last = entries(world.workspace.audit_log("houses"))[-1]
-    assert (last.who, last.reason, last.to_version) == ("Ada", "first", "2")
+    assert (last.who, last.reason, last.to_version) == ("Ada", f"all {len(last.gates)} gates passed; first", "2")
 
 
 def test_promoting_the_champion_again_changes_nothing(world):
