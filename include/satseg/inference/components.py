@@ -236,7 +236,12 @@ def _complete(
             component.group_root().done.append(component)
     open_groups = {id(component.group_root()) for component in growing.values()}
     groups = {id(component.group_root()): component.group_root() for component in touched.values()}
-    yield from (group.done for key, group in groups.items() if key not in open_groups and group.done)
+    for key, group in groups.items():
+        if key not in open_groups and group.done:
+            # a component knows its group: while the group knew it too, neither would be freed before Python looks for
+            # such rings, which in a map of many gigapixels is too late
+            done, group.done = group.done, []
+            yield done
 
 
 def find_components(strips: Iterable[ClassStrip], least_pixels: int = 1) -> Iterator[Component]:

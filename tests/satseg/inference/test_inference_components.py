@@ -1,3 +1,5 @@
+import gc
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from rasterio.features import shapes
 from shapely.geometry import shape
 
-from satseg.inference.components import Component, find_components
+from satseg.inference.components import Component, find_components, find_groups
 
 
 def in_strips(
@@ -102,3 +104,19 @@ def test_the_least_probability_is_found_over_all_strips() -> None:
     probabilities[17, 3] = 0.55
     (only,) = find_components(in_strips(classes, probabilities, 7))
     assert only.least_probability == pytest.approx(0.55)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_objects_that_were_given_away_are_freed_at_once(grouped: bool) -> None:
+    classes = np.zeros((64, 64), np.uint8)
+    classes[1::8, 1::8] = classes[2::8, 1::8] = 1
+    classes[2::8, 2::8] = 2
+    strips = ((top, classes[top : top + 4], np.ones((4, 64, 2), np.float32)) for top in range(0, 64, 4))
+    gc.disable()
+    try:
+        seen = [weakref.ref(component) for group in find_groups(strips, grouped=grouped) for component in group]
+        alive = sum(ref() is not None for ref in seen)
+    finally:
+        gc.enable()
+    assert len(seen) == 128
+    assert alive <= 2  # those of the loop's own names
