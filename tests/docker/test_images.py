@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import time
 from importlib.metadata import version
@@ -12,6 +11,7 @@ import pytest
 from docker_tests import ROOT, build, docker
 
 from docker import APIClient
+from plugin_imports import modules_of_the_plugin
 
 LARGEST_MB = {"airflow": 1500, "satseg": 4500}
 NAMES = list(LARGEST_MB)
@@ -69,12 +69,8 @@ print(json.dumps({"errors": bag.import_errors, "dags": sorted(bag.dags)}))
 
 
 def test_orchestrator_has_what_the_plugin_reads_with(images: dict[str, str]) -> None:
-    sources = [path.read_text() for path in (ROOT / "plugins").rglob("*.py")]
-    wanted = {name for text in sources for name in re.findall(r"^\s*from (satseg\.[\w.]+) import", text, re.MULTILINE)}
-    # what it reads today; a plugin that reads more is found by its imports
-    wanted |= {"satseg.registry.overview", "satseg.lineage.chain", "satseg.datasets.listing", "satseg.drift.nights"}
     code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
-    run(images["airflow"], "-c", code, *sorted(wanted), flags=("--entrypoint", "python"))
+    run(images["airflow"], "-c", code, *modules_of_the_plugin(), flags=("--entrypoint", "python"))
     assert run(images["airflow"], "--version", flags=("--entrypoint", "git")).startswith("git version")
 
 

@@ -1,16 +1,20 @@
 """What the plugin does not do: import heavy things where they are not needed, run stages, stop the event loop."""
 
 import ast
+import json
 import os
 import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import packages_distributions
 
 import pytest
+from packaging.utils import canonicalize_name
 from plugin_server import API
 
 from airflow_home import ROOT
+from plugin_imports import modules_of_the_plugin
 
 PACKAGE = ROOT / "plugins" / "satseg_ui"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -70,6 +74,24 @@ def test_tensorflow_and_great_expectations_never_come_into_the_server(server) ->
     environment = os.environ | {"PYTHONPATH": str(ROOT / "plugins")}
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert made.stdout.splitlines()[-1] == "[]"
+
+
+def test_what_it_reads_with_needs_no_package_that_the_orchestrators_image_lacks() -> None:
+    pins = (ROOT / "docker" / "requirements" / "airflow.txt").read_text()
+    there = {canonicalize_name(line.partition("==")[0]) for line in pins.splitlines() if "==" in line} | {"satseg"}
+    lacking = [
+        name for name, of in packages_distributions().items() if not there & {canonicalize_name(one) for one in of}
+    ]
+    assert {"cv2", "tensorflow", "great_expectations", "dvc"} <= set(lacking)
+    assert not {"rasterio", "mlflow", "shapely"} & set(lacking)
+    code = (
+        "import importlib, json, sys; lacking, wanted = map(json.loads, sys.argv[1:]);"
+        "sys.modules.update(dict.fromkeys(lacking));"  # None: as if it were not installed
+        "[importlib.import_module(name) for name in wanted]"
+    )
+    words = [json.dumps(lacking), json.dumps(modules_of_the_plugin())]
+    made = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
 
 
 def test_a_slow_answer_keeps_nobody_else_waiting(server, monkeypatch) -> None:

@@ -22,8 +22,8 @@ from satseg.drift.trials import picture_of, trials_of
 from satseg.errors import ConfigurationError, NotFoundError
 from satseg.evaluation.intervals import ENOUGH_BLOCKS, block_bootstrap
 from satseg.evaluation.report import EvaluationReport, read_report
+from satseg.inference.encoding import decode
 from satseg.inference.item import CLASSES_FILE, PROBABILITY_FILE, read_record
-from satseg.inference.maps import decode
 from satseg.progress import progress_bar
 from satseg.scenes.raster import SceneReader, open_scene
 from satseg.stages import ConceptResult, ConceptSpec, Interval

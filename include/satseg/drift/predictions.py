@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from satseg.config.project import ProjectConfig
 from satseg.datasets.catalog import SceneRecord
 from satseg.errors import BadDataError, NotFoundError
+from satseg.inference.encoding import decode
 from satseg.inference.item import CLASSES_FILE, PROBABILITY_FILE, read_record
-from satseg.inference.maps import decode
 from satseg.patches.patchset import open_patch_set
 from satseg.scenes.raster import open_scene
 from satseg.storage.layout import Workspace

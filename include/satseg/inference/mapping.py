@@ -15,13 +15,15 @@ from satseg.inference import item
 from satseg.inference.blend import FinishedRows, Predict, blend
 from satseg.inference.chosen_model import ChosenModel
 from satseg.inference.components import find_groups
+from satseg.inference.encoding import decode
+from satseg.inference.geojson import PolygonTotals, write_geojson
 from satseg.inference.ground import Ground
 from satseg.inference.item import PredictionRecord
-from satseg.inference.maps import Maps, decode
+from satseg.inference.maps import Maps
 from satseg.inference.overlay import draw_overlay
 from satseg.inference.parts import PART_ROWS, Layout, Parts, plan_layout
 from satseg.inference.polygon_files import write_formats
-from satseg.inference.polygons import Identity, PolygonTotals, map_objects, polygon_rules, write_geojson
+from satseg.inference.polygons import Identity, map_objects, polygon_rules
 from satseg.inference.sources import ReadPlan, SceneInput
 from satseg.inference.symmetries import with_symmetries
 from satseg.inference.windows import Region, Strip, WindowGrid, plan_windows, read_ahead, read_strips

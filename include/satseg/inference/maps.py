@@ -8,41 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from satseg.inference.blend import FinishedRows
+from satseg.inference.encoding import PROBABILITY_LEVELS, encode
 from satseg.inference.palette import colour_table
-from satseg.inference.parts import PROBABILITY_NODATA, MapAbout, Parts
+from satseg.inference.parts import MapAbout, Parts
 from satseg.inference.windows import Region
 from satseg.models.interface import class_ids
 from satseg.scenes.cog import copy_to_cog
 from satseg.scenes.grid import Grid
 from satseg.scenes.layers import open_virtual
 
-PROBABILITY_LEVELS = 254
 _STRIP_PIXELS = 4_000_000
 _STRIP_ROWS = 64
 _FAST = 1  # a tenth larger than level 6, in a third of the time
-
-
-def encode(probabilities: NDArray[np.float32], valid: NDArray[np.bool_], dtype: str = "uint8") -> NDArray[Any]:
-    """Return probabilities (..., K) as they are stored, with nodata where `valid` (...) is false.
-
-    "uint8" is steps of 1/254 and nodata 255; "float32" and "float16" (as float32 whose digits fit) have nodata NaN.
-    """
-    if dtype != "uint8":
-        rounded = probabilities.astype(dtype).astype(np.float32)
-        return np.where(valid[..., None], rounded, np.float32(np.nan))
-    levels = probabilities * np.float32(PROBABILITY_LEVELS)
-    np.rint(levels, out=levels)
-    np.clip(levels, 0, PROBABILITY_LEVELS, out=levels)
-    if not valid.all():
-        levels[~valid] = PROBABILITY_NODATA
-    return levels.astype(np.uint8)
-
-
-def decode(stored: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the probabilities of stored values; those of nodata mean nothing."""
-    if stored.dtype == np.uint8:
-        return stored.astype(np.float32) / np.float32(PROBABILITY_LEVELS)
-    return stored.astype(np.float32, copy=False)
 
 
 class Maps:

@@ -13,8 +13,8 @@ from PIL import Image
 from rasterio.enums import Resampling
 
 from satseg.annotations.table import AnnotationTable
+from satseg.inference.geojson import read_objects
 from satseg.inference.palette import LABEL, PREDICTION
-from satseg.inference.polygons import read_objects
 from satseg.scenes.source import open_source, read_header
 from satseg.storage.atomic import replacing_file
 

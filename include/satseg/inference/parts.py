@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from satseg.inference.blend import FinishedRows
+from satseg.inference.encoding import PROBABILITY_NODATA
 from satseg.inference.overviews import halved_mean, halved_mode, levels
 from satseg.inference.windows import Region, WindowGrid
 from satseg.scenes.grid import Grid
@@ -23,7 +24,6 @@ from satseg.storage.atomic import replacing_file
 
 PART_ROWS = 512
 MOST_OVERVIEWS = 9  # a part has a row in the last one
-PROBABILITY_NODATA = 255  # of uint8
 BAND_ROWS = 16_384
 PANEL_BYTES = 64 * 2**20
 LEAST_WINDOWS = 16  # across a panel; the one or two at its border are predicted twice

@@ -10,7 +10,7 @@ import numpy as np
 import pyproj
 import shapely
 
-from satseg.inference.polygons import read_objects
+from satseg.inference.geojson import read_objects
 
 
 class PolygonFormat(NamedTuple):

@@ -17,8 +17,8 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from satseg.errors import NotFoundError
+from satseg.inference.encoding import decode
 from satseg.inference.item import CLASSES_FILE, PROBABILITY_FILE
-from satseg.inference.maps import decode
 from satseg.inference.palette import PREDICTION, colour_table
 from satseg.scenes.source import open_source
 

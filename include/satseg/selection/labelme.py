@@ -14,9 +14,10 @@ from PIL import Image
 from satseg.config.project import ProjectConfig
 from satseg.datasets.names import window_scene
 from satseg.inference.components import find_groups
+from satseg.inference.geojson import MapObject
 from satseg.inference.ground import Ground
 from satseg.inference.overlay import stretched
-from satseg.inference.polygons import Identity, MapObject, map_objects, polygon_rules
+from satseg.inference.polygons import Identity, map_objects, polygon_rules
 from satseg.inference.sources import ReadPlan, SceneInput
 from satseg.models.interface import ModelDescription, class_ids
 from satseg.scenes.grid import Grid

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from satseg.config.operation import InferenceConfig
 from satseg.inference.components import find_groups
+from satseg.inference.geojson import write_geojson
 from satseg.inference.ground import Ground
 from satseg.inference.palette import class_colour, colour_table
-from satseg.inference.polygons import Identity, map_objects, polygon_rules, write_geojson
+from satseg.inference.polygons import Identity, map_objects, polygon_rules
 from satseg.scenes.grid import Grid
 from satseg.serving.problems import NotAcceptableError
 

@@ -14,8 +14,9 @@ from shapely.geometry import Polygon, box
 from satseg.config.operation import InferenceConfig
 from satseg.errors import ConfigurationError
 from satseg.inference.components import find_groups
+from satseg.inference.geojson import MapObject
 from satseg.inference.ground import Ground
-from satseg.inference.polygons import Identity, MapObject, PolygonRules, map_objects, polygon_rules
+from satseg.inference.polygons import Identity, PolygonRules, map_objects, polygon_rules
 from satseg.inference.squaring import main_direction, squared
 from satseg.scenes.grid import Grid
 
