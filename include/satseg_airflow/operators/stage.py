@@ -79,7 +79,7 @@ class StageOperator(BaseOperator):
         ti = context["ti"]
         task = TaskKey(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
         try:
-            with self._lease(workspace) as lease, supervised(self.on_kill):
+            with supervised(self.on_kill), self._lease(workspace) as lease:
                 end = self._runner.run(Job(self.stage, words, scratch, task, lease), last.hear)
             result = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else None
         except ConfigurationError as error:  # a setting is wrong, or an image is missing
