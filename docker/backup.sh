@@ -8,20 +8,24 @@ umask 077
 DATABASES=(airflow celery mlflow)
 FOLDERS=(data audit drift originals airflow/logs)
 
+# Services go on while they are packed: a log that grows, an object that is replaced is no failure (tar's exit code 1).
+pack() { tar --create "$@" || [ $? -eq 1 ]; }
+
 backup() {
-  local name folder there=()
+  local name there=()
   name="$(date --utc +%Y-%m-%dT%H-%M-%SZ)"
   folder="$BACKUPS/.unfinished-$name"
+  trap 'rm -rf "$folder"' EXIT  # a full disk is not filled further every night
   mkdir -p "$folder"
   # databases first: an artifact that a row names was written before the row
   for database in "${DATABASES[@]}"; do
     pg_dump --format=custom --file="$folder/$database.dump" "$database"
   done
-  tar --create --file="$folder/objects.tar" --directory="$OBJECTS" .
+  pack --file="$folder/objects.tar" --directory="$OBJECTS" .
   for path in "${FOLDERS[@]}"; do
     if [ -e "$WORKSPACE/$path" ]; then there+=("$path"); fi
   done
-  tar --create --file="$folder/workspace.tar" --directory="$WORKSPACE" --files-from=<(printf '%s\n' "${there[@]}")
+  pack --file="$folder/workspace.tar" --directory="$WORKSPACE" --files-from=<(printf '%s\n' "${there[@]}")
   (cd "$folder" && sha256sum -- *.dump *.tar > SHA256SUMS)
   mv "$folder" "$BACKUPS/$name"
   find "$BACKUPS" -mindepth 1 -maxdepth 1 -type d -mtime "+${KEEP_DAYS:-30}" -exec rm -rf {} +
