@@ -16,9 +16,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORTEST = 16
+FERNET_BYTES = 32
 WEAK = re.compile(
     r"(?i)^(change.?me|password|secret|admin|minioadmin|airflow|postgres|default|example|todo|xxx+).{0,8}$"
 )
+# these stand in addresses: redis://:PASSWORD@host
+IN_ADDRESSES = (
+    "AIRFLOW_DB_PASSWORD",
+    "CELERY_DB_PASSWORD",
+    "MLFLOW_DB_PASSWORD",
+    "REDIS_PASSWORD",
+    "MINIO_ROOT_PASSWORD",
+)
+FOLDERS = ("WORKSPACE_DIR", "PROJECTS_DIR", "BACKUP_DIR")
 
 
 def _password() -> str:
@@ -26,7 +36,7 @@ def _password() -> str:
 
 
 def _fernet() -> str:
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return base64.urlsafe_b64encode(secrets.token_bytes(FERNET_BYTES)).decode()
 
 
 SECRETS: dict[str, Callable[[], str]] = {
@@ -62,6 +72,8 @@ def places(root: Path) -> dict[str, str]:
         "DOCKER_GROUP": str(socket.stat().st_gid if socket.exists() else 999),
         "GPU_COUNT": str(gpus),
         "GPU_SLOTS": str(max(1, gpus)),
+        # so that every `docker compose` command means the same services
+        "COMPOSE_PROFILES": "monitoring,gpu" if gpus else "monitoring",
         # without GPUs the one worker takes both queues
         "WORKER_QUEUES": "default" if gpus else "default,gpu",
     }
@@ -72,22 +84,44 @@ def values_in(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    pairs = [line.partition("=") for line in lines if "=" in line and not line.startswith("#")]
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    pairs = [line.removeprefix("export ").partition("=") for line in lines if "=" in line and not line.startswith("#")]
+    return {name.strip(): value.strip().strip("'\"") for name, _, value in pairs}
 
 
 def weak(values: dict[str, str]) -> list[str]:
     """Return the names of secrets that are too short or well known, or that stand twice."""
     given = {name: values[name] for name in SECRETS if values.get(name)}
     twice = {value for value in given.values() if list(given.values()).count(value) > 1}
-    return [name for name, value in given.items() if len(value) < SHORTEST or WEAK.match(value) or value in twice]
+    return [name for name, value in given.items() if _too_weak(value) or value in twice]
+
+
+def _too_weak(value: str) -> bool:
+    return any(len(part) < SHORTEST or WEAK.match(part) for part in value.split(","))
+
+
+def unusable(values: dict[str, str]) -> str | None:
+    """Return what in the file would only be found out by a service that does not start."""
+    for name in IN_ADDRESSES:
+        if re.search(r"[^A-Za-z0-9._~-]", values.get(name, "")):
+            return f"{name} stands in an address: letters, digits and . _ ~ - only"
+    if key := values.get("AIRFLOW_FERNET_KEY"):
+        try:
+            lengths = {len(base64.urlsafe_b64decode(part)) for part in key.split(",")}
+        except ValueError:
+            lengths = set()
+        if lengths != {FERNET_BYTES}:
+            return f"AIRFLOW_FERNET_KEY must be {FERNET_BYTES} bytes in URL-safe base64 (or several, with commas)"
+    for name in FOLDERS:
+        if values.get(name, "/")[:1] not in {"", "/"}:
+            return f"{name}={values[name]} must be a full path"
+    return None
 
 
 def complete(path: Path, root: Path) -> list[str]:
     """Add the missing variables to an .env file, readable by its owner alone; returns what was added.
 
     Raises:
-        SystemExit: a secret in it is weak; nothing was written.
+        SystemExit: a secret in it is weak, or a value cannot work; nothing was written.
     """
     there = values_in(path)
     if bad := weak(there):
@@ -95,11 +129,17 @@ def complete(path: Path, root: Path) -> list[str]:
             f"{path}: {', '.join(bad)}: shorter than {SHORTEST} characters, well known or used twice. "
             "Remove these lines and run `make secrets` again."
         )
+    if problem := unusable(there):
+        sys.exit(f"{path}: {problem}. Correct the line, or remove it and run `make secrets` again.")
     wanted = {name: make() for name, make in SECRETS.items()} | places(root)
     missing = {name: value for name, value in wanted.items() if not there.get(name)}
     if missing:
         before = path.read_text(encoding="utf-8") if path.exists() else ""
-        kept = [line for line in before.splitlines() if line.partition("=")[0].strip() not in missing]
+        kept = [
+            line
+            for line in before.splitlines()
+            if line.partition("=")[0].removeprefix("export ").strip() not in missing
+        ]
         _write(path, "\n".join([*kept, *(f"{name}={value}" for name, value in missing.items())]) + "\n")
     path.chmod(0o600)
     _key_file(path, values_in(path)["SERVING_KEYS"].partition(",")[0])
@@ -111,8 +151,9 @@ def _key_file(path: Path, key: str) -> None:
     folder = path.parent / ".secrets"
     folder.mkdir(mode=0o700, exist_ok=True)
     file = folder / "serving_key"
-    file.unlink(missing_ok=True)
-    file.write_text(key, encoding="utf-8")
+    if file.exists():
+        file.chmod(0o600)
+    file.write_text(key, encoding="utf-8")  # into the same file: a running container has mounted just that
     file.chmod(0o444)  # Prometheus runs as a user of its own; the folder keeps others out
 
 
@@ -128,7 +169,10 @@ if __name__ == "__main__":
     parser.add_argument("--file", type=Path, default=ROOT / ".env")
     parser.add_argument("--root", type=Path, default=ROOT, help="Where workspace and backups go by default.")
     options = parser.parse_args()
-    added = complete(options.file, options.root)
+    try:
+        added = complete(options.file, options.root)
+    except (OSError, UnicodeDecodeError) as error:
+        sys.exit(f"{options.file} could not be read or written: {error}. Nothing starts without it.")
     print(
         f"{options.file}: " + (f"added {', '.join(added)}" if added else "complete, nothing changed"), file=sys.stderr
     )

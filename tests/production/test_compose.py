@@ -1,5 +1,6 @@
 """docker-compose.yaml: every service is checked, limited and restarted, and none has a secret before `make secrets`."""
 
+import base64
 import re
 import runpy
 import subprocess
@@ -98,6 +99,49 @@ def test_one_secret_used_twice_is_refused(tmp_path: Path) -> None:
     env_file.write_text(f"REDIS_PASSWORD={'a1' * 20}\nPOSTGRES_PASSWORD={'a1' * 20}\n")
     done = make(env_file)
     assert done.returncode == 1 and "used twice" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("REDIS_PASSWORD=abcdefgh/ijklmnop@q", "address"),
+        ("AIRFLOW_FERNET_KEY=" + "ab" * 20, "base64"),
+        ("WORKSPACE_DIR=work", "full path"),
+        ("SERVING_KEYS=abcdefghijklmnopqrst,b", "shorter"),
+        ("export POSTGRES_PASSWORD='changeme'", "well known"),
+    ],
+)
+def test_what_no_service_could_start_with_is_refused_and_nothing_is_written(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"{line}\n")
+    done = make(env_file)
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [".env"] and env_file.read_text() == f"{line}\n"
+
+
+def test_a_rotated_fernet_key_and_quotes_are_taken(env_file: Path) -> None:
+    made = dict(line.split("=", 1) for line in env_file.read_text().splitlines())
+    other = base64.urlsafe_b64encode(b"k" * 32).decode()
+    text = env_file.read_text().replace(made["AIRFLOW_FERNET_KEY"], f"{other},{made['AIRFLOW_FERNET_KEY']}")
+    env_file.write_text(text.replace(made["SERVING_KEYS"], f'"{made["SERVING_KEYS"]}"'))
+    assert make(env_file).returncode == 0
+    assert (env_file.parent / ".secrets" / "serving_key").read_text() == made["SERVING_KEYS"]
+
+
+def test_a_new_serving_key_reaches_the_file_that_prometheus_has_mounted(env_file: Path) -> None:
+    mounted = env_file.parent / ".secrets" / "serving_key"
+    inode, key = mounted.stat().st_ino, mounted.read_text()
+    lines = [line for line in env_file.read_text().splitlines() if not line.startswith("SERVING_KEYS=")]
+    env_file.write_text("\n".join(lines))
+    assert make(env_file).returncode == 0
+    assert mounted.stat().st_ino == inode and mounted.read_text() != key
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    done = make(tmp_path / "away" / ".env")
+    assert done.returncode == 1 and "could not be read or written" in done.stderr and "Traceback" not in done.stderr
 
 
 @needs_compose
