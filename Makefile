@@ -64,7 +64,7 @@ test-celery: venv-production ## The loop on Celery workers while workers, Redis 
 test-docker: $(READY) ## Images and stages in containers on a real Docker engine (skipped where there is none)
 	@$(BIN)/python -m pytest -m docker
 
-images: ## Build the Docker images: make images [IMAGES="airflow satseg satseg-gpu serving"] [BASE_IMAGE=...]
+images: ## Build the Docker images: make images [IMAGES="airflow satseg satseg-gpu serving mlflow"] [BASE_IMAGE=...]
 	@docker/build $(IMAGES)
 
 coverage: $(READY) ## The inner-loop tests with line and branch coverage

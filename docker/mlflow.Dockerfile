@@ -1,4 +1,4 @@
-# Image satseg/mlflow: the MLflow server of docker-compose.yaml. Built by `docker compose build mlflow`.
+# Image satseg/mlflow: the MLflow server of docker-compose.yaml. Built by `make images`.
 ARG BASE_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${BASE_IMAGE} AS packages

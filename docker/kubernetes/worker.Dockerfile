@@ -13,6 +13,10 @@ ENV AIRFLOW_HOME=/opt/airflow/home \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/airflow/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/airflow/plugins \
     SATSEG_RUNNER=subprocess
+# the chart's probes run `/entrypoint airflow jobs check …`, as in Apache's image
+USER 0
+RUN printf '#!/bin/sh\nexec "$@"\n' > /entrypoint && chmod 755 /entrypoint
+USER 10001
 WORKDIR /opt/airflow
 ENTRYPOINT []
 LABEL org.opencontainers.image.title="satseg worker"

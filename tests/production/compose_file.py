@@ -41,11 +41,12 @@ def program() -> list[str] | None:
     return ["docker-compose"] if shutil.which("docker-compose") else None
 
 
-def config(env_file: Path, *profiles: str) -> subprocess.CompletedProcess[str]:
-    """Run `config` of the program on the file; the environment holds nothing but the path."""
+def config(env_file: Path, *profiles: str, also: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run `config` of the program on the file and `also` others of docker/, in an environment of its own."""
     words = program()
     assert words is not None
     chosen = [word for profile in profiles for word in ("--profile", profile)]
-    command = [*words, "--env-file", str(env_file), "--file", str(COMPOSE), *chosen, "config"]
+    more = [word for name in also for word in ("--file", str(ROOT / "docker" / name))]
+    command = [*words, "--env-file", str(env_file), "--file", str(COMPOSE), *more, *chosen, "config"]
     path = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(env_file.parent)}
     return subprocess.run(command, capture_output=True, text=True, env=path, check=False, timeout=60)

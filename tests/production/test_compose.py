@@ -182,6 +182,38 @@ def test_networks_without_a_way_out_and_stages_away_from_the_databases() -> None
     }  # fmt: skip
 
 
+def networks_with(env_file: Path, override: str) -> tuple[dict[str, set[str]], set[str]]:
+    """Return the networks of each service, and the networks with a way out, when a file of docker/ is added."""
+    with env_file.open("a") as file:
+        file.write("PRIVATE_ADDRESS=10.8.0.1\nFIRST_MACHINE=10.8.0.1\n")
+    done = config(env_file, "monitoring", "gpu", also=(override,))
+    assert done.returncode == 0, done.stderr
+    merged = yaml.safe_load(done.stdout)
+    of_services = {name: set(one["networks"]) for name, one in merged["services"].items()}
+    return of_services, {name for name, one in merged["networks"].items() if not (one or {}).get("internal")}
+
+
+@needs_compose
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("override", "let_out", "open_networks"),
+    [
+        ("alerts", {"worker-default", "worker-gpu", "airflow-dag-processor", "prometheus"}, {"front"}),
+        ("outside-store", set(), {"front", "stages"}),
+        ("first-machine", {"redis", "postgres", "minio"}, {"front"}),
+        ("gpu-machine", {"worker-gpu"}, {"front", "stages"}),
+    ],
+)
+def test_each_further_file_opens_what_it_says_and_no_more(
+    env_file: Path, override: str, let_out: set[str], open_networks: set[str]
+) -> None:
+    of_services, with_way_out = networks_with(env_file, f"compose.{override}.yaml")
+    before = {name for name, one in services().items() if "front" in one["networks"]}
+    assert {name for name, networks in of_services.items() if "front" in networks} - before == let_out
+    assert with_way_out == open_networks
+    assert all(set(services()[name]["networks"]) <= networks for name, networks in of_services.items())
+
+
 def test_the_docker_socket_belongs_to_the_proxy_and_the_proxy_allows_what_the_runner_needs() -> None:
     with_socket = {name for name, one in services().items() if "docker.sock" in str(one.get("volumes"))}
     assert with_socket == {"docker-proxy"}

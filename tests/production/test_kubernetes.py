@@ -1,5 +1,7 @@
 """The Helm values and the pod template: the settings of docker/airflow.env, one GPU, no rights, valid Kubernetes."""
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -39,6 +41,16 @@ def test_one_set_of_workers_takes_the_gpu_queue_with_a_gpu_and_is_drained_not_ki
     assert gpu["queue"] == GPU_QUEUE and f"--queues {GPU_QUEUE}" in gpu["args"][-1]
     assert gpu["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert workers["terminationGracePeriodSeconds"] >= 48 * 3600
+
+
+def test_the_worker_image_has_the_program_that_the_charts_probes_run(tmp_path: Path) -> None:
+    lines = (FOLDER / "worker.Dockerfile").read_text().splitlines()
+    (made,) = [line.removeprefix("RUN ") for line in lines if "/entrypoint" in line and line.startswith("RUN")]
+    entrypoint = tmp_path / "entrypoint"
+    subprocess.run(["sh", "-c", made.replace("/entrypoint", str(entrypoint))], check=True)
+    done = subprocess.run([entrypoint, "echo", "a b"], capture_output=True, text=True, check=True)
+    assert done.stdout == "a b\n"
+    assert [line for line in lines if line.startswith("USER")][-1] == "USER 10001"
 
 
 def test_the_pod_asks_for_one_gpu_and_runs_without_rights() -> None:
