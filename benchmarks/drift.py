@@ -311,13 +311,18 @@ def _kampala_night(grid: np.ndarray, night: np.ndarray, names: tuple[str, ...]) 
     return decide(old, new, names, NIGHT, NIGHT.false_alarm_rate, np.random.default_rng(0))
 
 
+def _quiet_world(workspace: Path) -> np.ndarray:
+    worlds.draw(workspace, 0, "quiet")
+    return worlds.pixels(workspace, 0, "quiet")
+
+
 def cost(workspace: Path, table: Table) -> bool:
     """Add the rows about the time of a profile beside that of reading the pixels; no bar."""
     import tempfile
 
     import rasterio
 
-    towns = worlds.pixels(workspace, worlds.drawn(workspace, "quiet")[0], "quiet")[:36]
+    towns = _quiet_world(workspace)[:36]
     pixels = np.concatenate([np.concatenate(list(row), axis=1) for row in towns.reshape(6, 6, *towns.shape[1:])])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scene.tif"
@@ -348,7 +353,7 @@ def embeddings(workspace: Path, table: Table, side: int = 4) -> bool:
     embedding.Encoder = cache(embedding.Encoder)  # both sides load their network once, which is not measured
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scene.tif"
-        _write_towns(path, worlds.pixels(workspace, worlds.drawn(workspace, "quiet")[0], "quiet"), side)
+        _write_towns(path, _quiet_world(workspace), side)
         model = _untrained(Path(folder) / "model")
         tasks = {"predicting": lambda: _predicted(path, model), "profiling": lambda: _profiled(path, model)}
         taken: dict[str, list[float]] = {name: [] for name in tasks}

@@ -1,6 +1,6 @@
 """Windows chosen by `satseg select` beside windows drawn at random, at the same labelling budget.
 
-    python benchmarks/selection.py [--seeds 0 1 2] [--budget 12] [--draws 2] [--workspace DIR]
+    python benchmarks/selection.py [--seeds 0 1 2] [--budget 12] [--draws 3] [--workspace DIR]
 
 A champion learns from six generated towns in summer. The pool is twelve unlabelled scenes of other towns: six like
 those, and two each in winter, in the dry season, and by another sensor in haze. Of the pool's 108 windows of 58 m a
@@ -64,8 +64,8 @@ def project(name: str) -> dict:
             "test_fraction": 0.0,
             "buffer_m": 0.0,
         },
-        "training": {"backbone": "resnet18", "epochs": 12, "steps_per_epoch": 20},
-        "retraining": {"epochs": 4, "learning_rate": 5e-4},
+        "training": {"backbone": "resnet18", "epochs": 30, "steps_per_epoch": 20},
+        "retraining": {"epochs": 12, "learning_rate": 5e-4},
         "inference": {"window_px": 96},
         "selection": {"window_px": WINDOW_PX, "context_px": 16},
     }
@@ -220,7 +220,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--budget", type=int, default=12)
-    parser.add_argument("--draws", type=int, default=1, help="random draws per seed")
+    parser.add_argument("--draws", type=int, default=3, help="random draws per seed")
     parser.add_argument("--workspace", type=Path, help="where to work; default: a temporary folder")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="satseg-selection-") as temporary:
