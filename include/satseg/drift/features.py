@@ -140,8 +140,12 @@ def _saturated_fraction(inside: NDArray[np.float32], dtype: np.dtype[Any]) -> fl
 
 def _skewness(luminance: NDArray[np.float32]) -> float:
     centred = luminance - luminance.mean(dtype=np.float64)
-    deviation = float(np.sqrt((centred**2).mean()))
-    return float((centred**3).mean()) / deviation**3 if deviation > EPSILON * float(np.abs(luminance).max()) else 0.0
+    squares = centred * centred
+    deviation = float(np.sqrt(squares.mean()))
+    if deviation <= EPSILON * float(np.abs(luminance).max()):
+        return 0.0
+    # numpy's cube is a power of any exponent, ten times as long
+    return float((squares * centred).mean()) / deviation**3
 
 
 def _sharpness(luminance: NDArray[np.float32], valid: NDArray[np.bool_], bright: float) -> tuple[float, float, float]:
