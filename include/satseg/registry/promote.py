@@ -16,6 +16,7 @@ from satseg.tracking.models import ModelRef, alias_version, resolve_model, set_v
 
 NOBODY_ASKED = "Not enough evidence for {gates}; nobody is asked (promotion.approval: auto), so {how}."
 BY_MEASURE = "the measured difference over the whole decides, and slices do not count"
+_NAMED = 3
 
 
 def run(spec: PromoteSpec, workspace: Workspace) -> RegistryResult:
@@ -87,7 +88,7 @@ def _asked(spec: PromoteSpec, workspace: Workspace, ref: ModelRef, judgement: Ju
     decided = len(judgement.gates) - len(open_ones)
     words = f"v{ref.version} of '{name}' passes {f'all {decided}' if not open_ones else decided} gates"
     if open_ones:
-        words += f"; there is not enough evidence for {', '.join(open_ones)}"
+        words += f"; there is not enough evidence for {_some(open_ones)}"
     if spec.check:
         words += "; nothing was changed (--check)"
     elif asks:
@@ -109,7 +110,7 @@ def _warnings(judgement: Judgement, approval: str) -> list[str]:
     open_ones = rules.undecided(judgement.gates)
     if approval != "auto" or not open_ones:
         return []
-    return [NOBODY_ASKED.format(gates=", ".join(open_ones), how=BY_MEASURE)]
+    return [NOBODY_ASKED.format(gates=_some(open_ones), how=BY_MEASURE)]
 
 
 def _refused(spec: PromoteSpec, workspace: Workspace, ref: ModelRef, judgement: Judgement, why: str) -> RegistryResult:
@@ -135,7 +136,13 @@ def _grounds(judgement: Judgement, approval: str) -> str:
     if not open_ones:
         return f"all {passed} gates passed"
     how = BY_MEASURE if approval == "auto" else "a person decided"
-    return f"{passed} gates passed; not enough evidence for {', '.join(open_ones)}: {how}"
+    return f"{passed} gates passed; not enough evidence for {_some(open_ones)}: {how}"
+
+
+def _some(names: list[str]) -> str:
+    """Return the first few; a promotion of ten scenes has two dozen gates, and all of them stand in the entry."""
+    more = len(names) - _NAMED
+    return ", ".join(names) if more < 2 else f"{', '.join(names[:_NAMED])} and {more} more"
 
 
 def _joined(*texts: str) -> str:
